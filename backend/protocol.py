@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The contract between Blender and the backend: messages, the job folder, and the errors an artist reads.
+
+Both sides import this module, so it needs nothing but the standard library and NumPy.
+
+A job is a folder. Blender writes ``job.json`` (a `HarmonizeJob`) and one sub-folder a frame; the backend writes
+``result.json`` (a `HarmonizeResult`) and the images it names. Between the processes go JSON lines only: commands to
+the backend's standard input, messages from its standard output.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PROTOCOL_VERSION = 1
+
+# What a mesh of the scene is to the character's light.
+CHARACTER = "character"  # is shaded; occludes itself (RiCS)
+RECEIVER = "receiver"  # stands in for a surface of the plate: receives the shadow, blocks suns
+PROP = "prop"  # any other rendered mesh: blocks light
+HOLDOUT = "holdout"  # stands in for an object of the plate: blocks light and cuts the character out
+ROLES = (CHARACTER, RECEIVER, PROP, HOLDOUT)
+
+
+class PenumbraError(Exception):
+    """A problem that the artist can do something about: one plain sentence, and a remedy."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(f"{message} {remedy}".strip())
+        self.message = message
+        self.remedy = remedy
+
+
+class Cancelled(Exception):
+    """The artist pressed Esc or Cancel."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A perspective or orthographic camera of one frame.
+
+    projection: (4, 4) clip from camera space, as `bpy.types.Object.calc_matrix_camera` gives it (OpenGL's clip space);
+        lens shift, sensor fit, pixel aspect and clip distances are all in it.
+    world_from_camera: (4, 4) rigid, metres; camera space is x right, y up, −z forward.
+    width, height: pixels of the whole frame. All images of a job have this size, row 0 on top.
+    border: (left, top, right, bottom) pixels, half open: only pixels inside it are traced and shaded.
+    """
+
+    projection: np.ndarray
+    world_from_camera: np.ndarray
+    width: int
+    height: int
+    border: tuple[int, int, int, int] | None = None
+
+    @property
+    def window(self) -> tuple[int, int, int, int]:
+        """The pixels to work on: the border, or the whole frame."""
+        return self.border or (0, 0, self.width, self.height)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "projection": np.asarray(self.projection, np.float64).tolist(),
+            "world_from_camera": np.asarray(self.world_from_camera, np.float64).tolist(),
+            "width": self.width,
+            "height": self.height,
+            "border": list(self.border) if self.border else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Camera:
+        return cls(
+            np.array(data["projection"], np.float64),
+            np.array(data["world_from_camera"], np.float64),
+            int(data["width"]),
+            int(data["height"]),
+            tuple(data["border"]) if data["border"] else None,
+        )
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """An evaluated, posed triangle mesh.
+
+    vertices: (N, 3) float32 metres, camera space.
+    triangles: (T, 3) int32.
+    corner_normals: (T, 3, 3) float32 unit smooth normals, camera space.
+    """
+
+    name: str
+    role: str
+    vertices: np.ndarray
+    triangles: np.ndarray
+    corner_normals: np.ndarray
+
+
+def save_meshes(path: Path, meshes: list[Mesh]) -> None:
+    """Write meshes to one uncompressed ``.npz``."""
+    arrays: dict[str, np.ndarray] = {"names": np.array([m.name for m in meshes], str)}
+    arrays["roles"] = np.array([m.role for m in meshes], str)
+    for i, m in enumerate(meshes):
+        arrays[f"{i}.vertices"] = np.ascontiguousarray(m.vertices, np.float32)
+        arrays[f"{i}.triangles"] = np.ascontiguousarray(m.triangles, np.int32)
+        arrays[f"{i}.corner_normals"] = np.ascontiguousarray(m.corner_normals, np.float32)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def load_meshes(path: Path) -> list[Mesh]:
+    """Read what `save_meshes` wrote."""
+    with np.load(path, allow_pickle=False) as data:
+        return [
+            Mesh(
+                str(name),
+                str(role),
+                data[f"{i}.vertices"],
+                data[f"{i}.triangles"],
+                data[f"{i}.corner_normals"],
+            )
+            for i, (name, role) in enumerate(zip(data["names"], data["roles"], strict=True))
+        ]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a job; paths are relative to the job folder.
+
+    meshes: an ``.npz`` of `save_meshes`.
+    passes: Blender's multilayer EXR of the character alone; `pass_names` maps "combined", "diffuse_color",
+        "glossy_color", "emission", "normal" (world space), "depth" to the layer.pass prefix of its channels.
+    plate: any image file, as photographed; absolute path, with its Blender colour space name.
+    key: what this frame's result depends on, to resume an interrupted animation.
+    """
+
+    number: int
+    camera: Camera
+    meshes: str
+    passes: str
+    pass_names: dict[str, str]
+    plate: str
+    plate_colorspace: str = "sRGB"
+    key: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "camera": self.camera.to_json()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Frame:
+        return cls(**{**data, "camera": Camera.from_json(data["camera"])})
+
+
+@dataclass(frozen=True)
+class HarmonizeJob:
+    """What Blender asks for: the character of each frame, lit by its plate.
+
+    ground_height: world z in metres of the ground plane that receives the shadow; None puts it under the lowest
+        character vertex. Used only where no mesh is a receiver.
+    ground: False where no ground plane is wanted.
+    device: "auto", "cpu" or "cuda".
+    """
+
+    character: str
+    frames: tuple[Frame, ...]
+    ground: bool = True
+    ground_height: float | None = None
+    device: str = "auto"
+    protocol: int = PROTOCOL_VERSION
+
+    def save(self, folder: Path) -> None:
+        """Write ``job.json`` into the job folder."""
+        data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        write_json(folder / "job.json", {**data, "frames": [frame.to_json() for frame in self.frames]})
+
+    @classmethod
+    def load(cls, folder: Path) -> HarmonizeJob:
+        """Read ``job.json``. Raises PenumbraError where it was written for another protocol version."""
+        data = json.loads((folder / "job.json").read_text("utf-8"))
+        if data.get("protocol") != PROTOCOL_VERSION:
+            raise PenumbraError(
+                "The backend and the extension are of different versions.", "Update the backend in the preferences."
+            )
+        return cls(**{**data, "frames": tuple(Frame.from_json(f) for f in data["frames"])})
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """The images of one frame, relative to the job folder; EXR, scene-linear Rec.709, whole frame.
+
+    shading: RGB diffuse shading, 1 outside the character's coverage.
+    shadow: RGB ratio in (0, 1], 1 outside the shadow.
+    occlusion: one channel Y, the cosine-weighted share of the hemisphere that the character blocks; 0 outside it.
+    albedo: RGBA, alpha is coverage, colour not premultiplied.
+    rics: ``.npz`` of the RiCS map that lets Blender re-light without the backend.
+    probe: ``.json`` of the light probe.
+    """
+
+    number: int
+    shading: str
+    shadow: str
+    occlusion: str
+    albedo: str
+    rics: str
+    probe: str
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class HarmonizeResult:
+    """What the backend answers: images by frame, seconds by stage, and what the artist should know."""
+
+    frames: tuple[FrameResult, ...]
+    seconds: dict[str, float]
+    device: str
+    versions: dict[str, str]
+    notices: tuple[str, ...] = field(default=())
+
+    def save(self, folder: Path) -> None:
+        """Write ``result.json`` into the job folder."""
+        write_json(folder / "result.json", dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> HarmonizeResult:
+        data = json.loads((folder / "result.json").read_text("utf-8"))
+        frames = tuple(FrameResult(**frame) for frame in data["frames"])
+        return cls(**{**data, "frames": frames, "notices": tuple(data["notices"])})
+
+
+# Messages, one JSON object a line. Blender sends: run, cancel, release, quit. The backend sends: hello, progress, done,
+# error, cancelled. Every message but hello, release and quit carries the job's id.
+
+
+def hello(device: str, versions: dict[str, str]) -> dict[str, Any]:
+    return {"type": "hello", "protocol": PROTOCOL_VERSION, "device": device, "versions": versions}
+
+
+def run(job_id: str, folder: Path) -> dict[str, Any]:
+    return {"type": "run", "id": job_id, "folder": str(folder)}
+
+
+def cancel(job_id: str) -> dict[str, Any]:
+    return {"type": "cancel", "id": job_id}
+
+
+def progress(job_id: str, stage: str, fraction: float) -> dict[str, Any]:
+    """fraction of the whole job, in [0, 1]; stage is what the artist reads."""
+    return {"type": "progress", "id": job_id, "stage": stage, "fraction": fraction}
+
+
+def error(job_id: str, problem: PenumbraError) -> dict[str, Any]:
+    return {"type": "error", "id": job_id, "message": problem.message, "remedy": problem.remedy}
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """A message as one line."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+class replacing:  # noqa: N801 (reads as a verb: with replacing(path) as temporary)
+    """A temporary path beside `path` that takes its place only if the block succeeds.
+
+    The temporary name keeps the suffix, so writers that look at it work. A failed block leaves `path` as it was.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.temporary = self.path.with_name(f".{self.path.stem}-{uuid.uuid4().hex[:8]}{self.path.suffix}")
+
+    def __enter__(self) -> Path:
+        return self.temporary
+
+    def __exit__(self, kind: object, value: object, traceback: object) -> None:
+        if kind is None:
+            os.replace(self.temporary, self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1), "utf-8")
