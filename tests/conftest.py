@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the tests see the project, on either interpreter.
+
+The repository root is the Blender extension. Its folder may have any name, so it is loaded here as the package
+`penumbra`: `from penumbra.blender_addon import export`. The backend is its own package: `from backend import images`.
+The two spellings give separate modules (as the two processes have), so a test keeps to one of them for its classes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import bpy
+
+ROOT = Path(__file__).resolve().parent.parent
+BACKEND_PACKAGES = ("torch", "cv2", "embreex", "OpenEXR", "scipy", "skimage", "safetensors")
+
+
+def load_extension() -> None:
+    """Make the repository root importable as `penumbra`, as Blender does under its own prefix."""
+    spec = importlib.util.spec_from_file_location(
+        "penumbra", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["penumbra"] = module
+    if (ROOT / "__init__.py").exists():
+        spec.loader.exec_module(module)
+
+
+def missing(*packages: str) -> list[str]:
+    return [name for name in packages if importlib.util.find_spec(name) is None]
+
+
+MISSING_BACKEND = missing(*BACKEND_PACKAGES)
+MISSING_BPY = missing("bpy")
+
+load_extension()
+collect_ignore: list[str] = []
+if MISSING_BACKEND:
+    collect_ignore.append("backend")
+if MISSING_BPY:
+    collect_ignore.append("blender_addon")
+
+
+def pytest_report_header() -> list[str]:
+    notices = []
+    if MISSING_BACKEND:
+        notices.append(f"tests/backend is not run: this Python has no {', '.join(MISSING_BACKEND)}")
+    if MISSING_BPY:
+        notices.append("tests/blender_addon is not run: this Python has no bpy")
+    else:
+        notices.append(f"bpy {importlib.metadata.version('bpy')}")
+    return notices
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository root."""
+    return ROOT
+
+
+@pytest.fixture
+def empty_scene() -> Iterator[bpy.types.Scene]:
+    """Blender with factory settings and nothing in the file; skips the test where there is no bpy."""
+    bpy = pytest.importorskip("bpy")
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    yield bpy.context.scene
+    bpy.ops.wm.read_factory_settings(use_empty=True)
