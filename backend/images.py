@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import OpenEXR
+from scipy.ndimage import distance_transform_edt
 
 from .protocol import Camera, PenumbraError, replacing
 from .rays.camera import primary_rays
@@ -76,10 +77,14 @@ def read_exr(path: Path | str) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     try:
-        left, top, right, bottom = _window(OpenEXR.File(str(path), header_only=True).header(), "displayWindow")
+        headers = OpenEXR.File(str(path), header_only=True)
+        left, top, right, bottom = _window(headers.header(), "displayWindow")
         _check_size(path, bottom - top, right - left)
         channels: dict[str, np.ndarray] = {}
-        for part in OpenEXR.File(str(path), separate_channels=True).parts:
+        parts = OpenEXR.File(str(path), separate_channels=True).parts
+        if len(parts) < len(headers.parts):  # the library only warns of parts that it cannot decode
+            raise ValueError("incomplete")
+        for part in parts:
             x, y, _, _ = _window(part.header, "dataWindow")
             for name, channel in part.channels.items():
                 key = name if name not in channels else f"{part.name()}.{name}"
@@ -203,18 +208,20 @@ def _with_metals(diffuse: np.ndarray, glossy: np.ndarray, normal: np.ndarray, ca
     """Albedo (H, W, 3) that stays meaningful on metals, which have a glossy colour instead of a diffuse one.
 
     Any surface has a glossy colour: up to 8 % seen frontally, rising to 100 % at grazing angles (Schlick's
-    approximation of Fresnel's equations). Only what exceeds that is metal; a ramp keeps worn, half-metallic surfaces
-    without a seam.
+    approximation of Fresnel's equations). Only what exceeds that is metal; a ramp keeps half-metallic surfaces without
+    a seam. Grazing pixels cannot be told apart and take after the nearest frontal one.
     """
     rows, columns = np.nonzero(normal.any(axis=-1))
     view = -primary_rays(camera, np.stack([columns + 0.5, rows + 0.5], axis=-1))[1]
-    cosine = np.clip(np.einsum("nc,nc->n", view, normal[rows, columns]), 0, 1)
+    cosine = np.zeros(normal.shape[:2], np.float32)
+    cosine[rows, columns] = np.clip(np.einsum("nc,nc->n", view, normal[rows, columns]), 0, 1)
     fresnel = 0.08 + 0.92 * (1 - cosine) ** 5
-    colour = glossy[rows, columns]
-    metal = np.clip(colour.max(axis=-1) / fresnel - 1, 0, 1)[:, None]
-    albedo = diffuse.copy()
-    albedo[rows, columns] += metal * colour
-    return albedo
+    metal = np.clip(glossy.max(axis=-1) / fresnel - 1, 0, 1)[..., None] * glossy
+    frontal = cosine > 0.5
+    if not metal[frontal].any():
+        return diffuse
+    nearest = distance_transform_edt(~frontal, return_distances=False, return_indices=True)
+    return diffuse + np.where(normal.any(axis=-1, keepdims=True), metal[tuple(nearest)], 0)
 
 
 def _decode(path: Path) -> tuple[np.ndarray, np.ndarray | None, bool]:
