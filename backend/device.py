@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where tensors live: choosing a device, naming versions, giving memory back."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import platform
+import sys
+from importlib import metadata
+
+import torch
+
+from .protocol import PenumbraError
+
+
+def pick(name: str = "auto") -> torch.device:
+    """The device of a job: "cpu", "cuda", or "auto" for CUDA where there is one.
+
+    Raises PenumbraError where CUDA is asked for and absent, and for any other name.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise PenumbraError(f"There is no device {name}.", "Choose Automatic, CPU or CUDA in the preferences.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise PenumbraError(
+            "No CUDA device was found.", "Choose Automatic or CPU in the preferences, or update the NVIDIA driver."
+        )
+    return torch.device(name)
+
+
+def describe(device: torch.device) -> str:
+    """The device as an artist knows it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def versions() -> dict[str, str]:
+    """What a report must name so that its figures can be made again."""
+    packages = {name: metadata.version(name) for name in ("torch", "numpy", "embreex", "opencv-python", "OpenEXR")}
+    return {"python": platform.python_version(), "platform": platform.platform(), **packages}
+
+
+def release_memory() -> None:
+    """Return unused memory of Python, PyTorch and the C library to the system."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
