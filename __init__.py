@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Penumbra, a Blender extension that lights a CG character by the photograph behind it."""
+
+from types import ModuleType
+
+
+def _modules() -> tuple[ModuleType, ...]:
+    from .blender_addon import cli, jobs, operators, panels, preferences, properties
+
+    return properties, preferences, operators, panels, cli, jobs
+
+
+def register() -> None:
+    """Called by Blender when the extension is enabled."""
+    for module in _modules():
+        module.register()
+
+
+def unregister() -> None:
+    """Called by Blender when the extension is disabled."""
+    for module in reversed(_modules()):
+        module.unregister()

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Child processes that never make Blender wait and do not outlive it: standard library only, no threads."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+LOG_BYTES = 1_000_000
+
+
+def spawn(
+    command: Sequence[str], log: Path, cwd: Path | None = None, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    """Start a program with a pipe from its standard output and its standard error appended to a log file.
+
+    Python's own variables are kept from it, as Blender's Python is not the child's. Raises OSError.
+    """
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")}
+    environment["PYTHONUTF8"] = "1"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    mode = "ab" if log.exists() and log.stat().st_size < LOG_BYTES else "wb"
+    with log.open(mode) as errors:
+        errors.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n".encode())
+        errors.flush()
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
+
+
+if sys.platform == "linux":
+    _libc = ctypes.CDLL(None)
+    _PR_SET_PDEATHSIG = 1
+
+    def _end_with_parent() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Reader:
+    """Reads what a pipe holds, without waiting, on every platform and Python of Blender."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        if os.name != "nt":
+            os.set_blocking(descriptor, False)
+
+    def read(self) -> tuple[bytes, bool]:
+        """(bytes, whether the other side has closed the pipe)"""
+        data = b""
+        try:
+            while chunk := self._read_some():
+                data += chunk
+        except BlockingIOError:
+            return data, False
+        return data, True
+
+    def _read_some(self) -> bytes:
+        if os.name != "nt":
+            return os.read(self.descriptor, 65536)
+        # Python 3.11 cannot make a pipe of Windows non-blocking, so look how much it holds before reading.
+        import msvcrt
+        from ctypes import wintypes
+
+        held = wintypes.DWORD()
+        handle = wintypes.HANDLE(msvcrt.get_osfhandle(self.descriptor))
+        if not ctypes.windll.kernel32.PeekNamedPipe(handle, None, 0, None, ctypes.byref(held), None):
+            return b""
+        if not held.value:
+            raise BlockingIOError
+        return os.read(self.descriptor, held.value)
