@@ -253,6 +253,16 @@ def progress(job_id: str, stage: str, fraction: float) -> dict[str, Any]:
     return {"type": "progress", "id": job_id, "stage": stage, "fraction": fraction}
 
 
+def done(job_id: str) -> dict[str, Any]:
+    """``result.json`` is written."""
+    return {"type": "done", "id": job_id}
+
+
+def cancelled(job_id: str) -> dict[str, Any]:
+    """The job has ended as asked, before it was done."""
+    return {"type": "cancelled", "id": job_id}
+
+
 def error(job_id: str, problem: PenumbraError) -> dict[str, Any]:
     return {"type": "error", "id": job_id, "message": problem.message, "remedy": problem.remedy}
 

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Serving jobs: JSON lines on standard input and output, one job at a time.
+
+The main thread works; a second thread reads, so that a cancel or the end of the input reaches a job that runs. Standard
+output carries messages only: the descriptor is moved away before any library can print to it, and whatever is printed
+goes to standard error, which is the log.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from . import protocol
+from .protocol import Cancelled, HarmonizeJob, PenumbraError
+
+LOG_VARIABLE = "PENUMBRA_LOG"  # where our standard error goes to, for messages
+END_S = 3.0  # a job gets this long to stop once the input has ended
+QUIET_S = 0.1  # progress within one stage is reported no more often
+
+Progress = Callable[[str, float], None]
+
+
+def serve() -> int:
+    """Serve jobs until "quit" or the end of the input. Returns the exit status."""
+    channel = _claim_stdout()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal reaches us too, but the parent decides
+    _end_with_parent()
+    server = _Server(channel)
+    threading.Thread(target=server.read, args=(sys.stdin.buffer,), daemon=True).start()
+    return server.work()
+
+
+def run_once(folder: Path) -> int:
+    """Run the job of one folder with a progress line on the terminal. Returns the exit status."""
+    line = _TerminalLine()
+    try:
+        _harmonize(folder, line.show)
+    except PenumbraError as problem:
+        line.end()
+        if problem.__cause__:
+            traceback.print_exc()
+        print(problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        line.end()
+        print("Cancelled.", file=sys.stderr)
+        return 130
+    line.end()
+    print(f"Wrote {folder / 'result.json'}")
+    return 0
+
+
+class _Server:
+    """The state that the reading and the working thread share."""
+
+    def __init__(self, channel: BinaryIO) -> None:
+        self._channel = channel
+        self._inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._cancelled: set[str] = set()
+        self._closing = threading.Event()
+        self._ended = threading.Event()
+
+    def read(self, stream: BinaryIO) -> None:
+        """Sort incoming messages until the input ends; then end the process, politely first."""
+        for line in stream:
+            try:
+                message = json.loads(line)
+                kind = message["type"]
+                if kind == "cancel":
+                    self._cancelled.add(message["id"])
+                elif kind in ("run", "release"):
+                    self._inbox.put(message)
+                elif kind == "quit":
+                    break
+                else:
+                    raise ValueError(kind)
+            except (ValueError, KeyError, TypeError):
+                print(f"not a message: {line!r}", file=sys.stderr, flush=True)
+        self._closing.set()
+        self._inbox.put(None)
+        if not self._ended.wait(END_S):
+            os._exit(1)
+
+    def work(self) -> int:
+        """Greet, then do what was asked for, in order."""
+        from . import device
+
+        self._send(protocol.hello(device.describe(device.pick("auto")), device.versions()))
+        while message := self._inbox.get():
+            if message["type"] == "run":
+                self._send(self._run(str(message["id"]), Path(message["folder"])))
+            device.release_memory()
+        self._ended.set()
+        return 0
+
+    def _run(self, job_id: str, folder: Path) -> dict[str, Any]:
+        """Run one job; returns the message of its end."""
+        shown = "", 0.0
+
+        def progress(stage: str, fraction: float) -> None:
+            nonlocal shown
+            if job_id in self._cancelled or self._closing.is_set():
+                raise Cancelled
+            now = time.monotonic()
+            if stage != shown[0] or now - shown[1] > QUIET_S:
+                shown = stage, now
+                self._send(protocol.progress(job_id, stage, fraction))
+
+        try:
+            progress("Starting", 0.0)
+            _harmonize(folder, progress)
+        except Cancelled:
+            return protocol.cancelled(job_id)
+        except PenumbraError as problem:
+            traceback.print_exc()
+            return protocol.error(job_id, problem)
+        finally:
+            self._cancelled.discard(job_id)
+        return protocol.done(job_id)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            self._channel.write(protocol.encode(message))
+            self._channel.flush()
+        except OSError:  # nobody reads any more: the parent is gone
+            os._exit(1)
+
+
+def _harmonize(folder: Path, progress: Progress) -> None:
+    """Run a job folder's job and write its result. Every failure becomes a PenumbraError."""
+    try:
+        from .shading.harmonize import harmonize  # here, so that a first "hello" does not wait for its imports
+
+        harmonize(folder, progress, HarmonizeJob.load(folder).device).save(folder)
+    except (PenumbraError, Cancelled):
+        raise
+    except FileNotFoundError as problem:
+        raise PenumbraError(f"A file of the job is missing: {problem.filename}.", "Run again.") from problem
+    except (OSError, MemoryError) as problem:
+        raise _environment_failed(problem) from problem
+    except Exception as problem:
+        if type(problem).__name__ == "OutOfMemoryError":  # torch's, which is no MemoryError
+            raise _environment_failed(MemoryError()) from problem
+        raise PenumbraError(
+            f"The backend met an unexpected error: {type(problem).__name__}: {problem}.", _where_the_details_are()
+        ) from problem
+
+
+def _environment_failed(problem: OSError | MemoryError) -> PenumbraError:
+    if isinstance(problem, MemoryError):
+        return PenumbraError("The memory was not enough for this frame.", "Lower the render size, or choose the CPU.")
+    return PenumbraError(
+        f"A file could not be read or written: {problem.strerror or problem}.",
+        f"Check the free space of the disk and its permissions. {_where_the_details_are()}",
+    )
+
+
+def _where_the_details_are() -> str:
+    log = os.environ.get(LOG_VARIABLE)
+    return f"The details are in {log}." if log else "The details are on the terminal."
+
+
+def _claim_stdout() -> BinaryIO:
+    """Take standard output for messages; whatever else writes to it, Python or C, writes to standard error."""
+    sys.stdout.flush()
+    channel = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return channel
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process with its parent, even in the middle of a long call that lets no thread run."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+class _TerminalLine:
+    """Progress for people: one line that is written over on a terminal, else one line a stage."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._stage = ""
+
+    def show(self, stage: str, fraction: float) -> None:
+        if self._terminal:
+            print(f"\r\x1b[K{fraction:4.0%}  {stage}", end="", flush=True)
+        elif stage != self._stage:
+            print(f"{fraction:4.0%}  {stage}", flush=True)
+        self._stage = stage
+
+    def end(self) -> None:
+        if self._terminal and self._stage:
+            print()
