@@ -37,7 +37,10 @@ _HALF_SKELETON = {
     "left_hand": (0.76, 1.38, -0.04),
 }  # fmt: skip
 REST_JOINTS = np.array(
-    [_HALF_SKELETON[n] if n in _HALF_SKELETON else np.multiply(_HALF_SKELETON["left" + n[5:]], (-1, 1, 1)) for n in JOINTS],
+    [
+        _HALF_SKELETON[n] if n in _HALF_SKELETON else np.multiply(_HALF_SKELETON["left" + n[5:]], (-1, 1, 1))
+        for n in JOINTS
+    ],
     np.float64,
 )
 
@@ -101,7 +104,9 @@ def load_bvh(path: Path) -> Bvh:
     try:
         return _parse_bvh(Path(path).read_text("utf-8", "replace").split())
     except (ValueError, IndexError) as problem:
-        raise PenumbraError(f"{Path(path).name} is not a BVH motion that can be read.", "Choose another file.") from problem
+        raise PenumbraError(
+            f"{Path(path).name} is not a BVH motion that can be read.", "Choose another file."
+        ) from problem
 
 
 def _parse_bvh(words: list[str]) -> Bvh:
@@ -209,7 +214,9 @@ def retarget(bvh: Bvh, rest_joints: np.ndarray = REST_JOINTS, name: str = "motio
     own = _leg_length(rest_joints, INDEX["left_hip"], INDEX["left_knee"], INDEX["left_ankle"])
     pelvis = bvh.positions @ axes.T * (own / legs)
     pose = locals_.as_rotvec().reshape(-1, 24, 3)
-    return _stand(Motion(name, pose.astype(np.float32), (pelvis - rest_joints[0]).astype(np.float32), bvh.fps), rest_joints)
+    return _stand(
+        Motion(name, pose.astype(np.float32), (pelvis - rest_joints[0]).astype(np.float32), bvh.fps), rest_joints
+    )
 
 
 def _rest_positions(bvh: Bvh) -> np.ndarray:
@@ -371,7 +378,9 @@ def builtin(name: str, seed: int = 0, seconds: float = 6.0, rest_joints: np.ndar
     sway *= np.array([1.0 if "spine" in n or n in ("neck", "head") else 0.6 for n in JOINTS])[None, :, None]
     pose = _pose_from_angles(angles, len(time))
     pose += np.radians(sway) * (np.arange(24) > 0)[None, :, None]
-    return _follow_feet(Motion(name, pose.astype(np.float32), np.zeros((len(time), 3), np.float32)), angles, rest_joints)
+    return _follow_feet(
+        Motion(name, pose.astype(np.float32), np.zeros((len(time), 3), np.float32)), angles, rest_joints
+    )
 
 
 def _pose_from_angles(angles: Angles, frames: int) -> np.ndarray:
@@ -391,7 +400,13 @@ def _pose_from_angles(angles: Angles, frames: int) -> np.ndarray:
     put("neck", "YX", get("look") / 2, get("nod") / 2)
     put("head", "YX", get("look") / 2, get("nod") / 2)
     for side, sign in (("left", 1.0), ("right", -1.0)):
-        put(f"{side}_hip", "XYZ", -get(f"{side}_hip"), sign * get(f"{side}_toes_out", 6), sign * get(f"{side}_spread", 3))
+        put(
+            f"{side}_hip",
+            "XYZ",
+            -get(f"{side}_hip"),
+            sign * get(f"{side}_toes_out", 6),
+            sign * get(f"{side}_spread", 3),
+        )
         put(f"{side}_knee", "X", get(f"{side}_knee"))
         put(f"{side}_ankle", "X", get(f"{side}_ankle"))
         # From the T-pose: bring the arm down sideways, twist it about its own axis, then swing it forward about x.
@@ -433,7 +448,12 @@ def _walk(t: np.ndarray, random: np.random.Generator) -> Angles:
 
 def _idle(t: np.ndarray, random: np.random.Generator) -> Angles:
     shift = np.sin(2 * np.pi * t * random.uniform(0.12, 0.25))
-    angles: Angles = {"sway": 3 * shift, "side": -4 * shift, "look": 25 * np.sin(2 * np.pi * t * 0.17 + 1), "nod": 6 * shift}
+    angles: Angles = {
+        "sway": 3 * shift,
+        "side": -4 * shift,
+        "look": 25 * np.sin(2 * np.pi * t * 0.17 + 1),
+        "nod": 6 * shift,
+    }
     for side in ("left", "right"):
         hip = random.uniform(0, 1) < 0.35  # a hand on the hip, else a hanging arm
         angles[f"{side}_raise"] = (45 if hip else 10) + 3 * shift
