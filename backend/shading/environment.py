@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An HDR environment as a light probe's parts: the mean radiance of 62 cells, and the suns that stick out of them.
+
+Equirectangular images follow Blender's World: the top row looks along world +z, the centre column along world +x, and
+columns run clockwise seen from above (the left quarter is +y).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..rays.directions import RICS_DIRECTIONS, SOLID_ANGLES
+from .probe_fit import frame_of
+
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+SUN_REACH = np.radians(11.0)  # a larger source is one for the cells
+SUN_SHARE = 0.04  # of all light; a weaker source is left to its cell
+SUN_CONTRAST = 4.0  # over the ring around it
+
+
+def pixel_directions(height: int, width: int) -> np.ndarray:
+    """(H, W, 3) world-space unit vectors of the pixel centres of an equirectangular image."""
+    polar = (np.arange(height) + 0.5) * np.pi / height
+    azimuth = np.pi - (np.arange(width) + 0.5) * 2 * np.pi / width
+    ring = np.sin(polar)[:, None]
+    return np.stack(
+        [ring * np.cos(azimuth), ring * np.sin(azimuth), np.broadcast_to(np.cos(polar)[:, None], (height, width))], -1
+    )
+
+
+def pixel_solid_angles(height: int, width: int) -> np.ndarray:
+    """(H, 1) exact steradians of a pixel of each row."""
+    edges = np.cos(np.arange(height + 1) * np.pi / height)
+    return ((edges[:-1] - edges[1:]) * 2 * np.pi / width)[:, None]
+
+
+def nearest_cell(directions: np.ndarray) -> np.ndarray:
+    """(…) index of the RiCS direction whose Voronoi cell holds each camera-space direction (…, 3)."""
+    return np.argmax(directions.astype(np.float32) @ RICS_DIRECTIONS.T, -1)
+
+
+def cell_radiance(image: np.ndarray, camera_from_world: np.ndarray) -> np.ndarray:
+    """(62, 3) float64 mean radiance of each camera-space cell of an equirectangular image (H, W, 3).
+
+    Scaled so that the energy Σ ω_k L_k is the image's to the last digit, though cell borders cross pixels.
+    """
+    height, width = image.shape[:2]
+    areas = np.broadcast_to(pixel_solid_angles(height, width), (height, width))
+    directions = pixel_directions(height, width)
+    energy = np.zeros((len(SOLID_ANGLES), 3))
+    area = np.zeros(len(SOLID_ANGLES))
+    for start in range(0, height, 64):
+        rows = slice(start, start + 64)
+        cell = nearest_cell(directions[rows] @ camera_from_world.T).ravel()
+        area += np.bincount(cell, areas[rows].ravel(), len(area))
+        for c in range(3):
+            energy[:, c] += np.bincount(cell, (areas[rows] * image[rows, :, c]).ravel(), len(area))
+    radiance = energy / np.maximum(area, 1e-9)[:, None]
+    total = (SOLID_ANGLES[:, None] * radiance).sum(0)
+    return radiance * (energy.sum(0) / np.maximum(total, 1e-12))
+
+
+def take_sun(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Cut the strongest small source out of an equirectangular image (H, W, 3), which is changed.
+
+    Returns its world direction (3,), its irradiance (3,) over π (the shading of a white surface that faces it), and
+    the half-angle in radians of an even disc of the same spread; None where no small source is strong enough. What is
+    left behind is the light of the ring around it, so that light is neither lost nor counted twice.
+    """
+    height, width = image.shape[:2]
+    luminance = image @ LUMINANCE
+    areas = pixel_solid_angles(height, width)
+    blur = max(1.0, height * 2.0 / 180)
+    wrapped = cv2.copyMakeBorder(luminance.astype(np.float32), 0, 0, width // 8, width // 8, cv2.BORDER_WRAP)
+    smooth = cv2.GaussianBlur(wrapped, (0, 0), blur)[:, width // 8 : width // 8 + width]
+    directions = pixel_directions(height, width)
+    peak = np.unravel_index(np.argmax(smooth * luminance), luminance.shape)
+    cosine = directions @ directions[peak]
+    around = (cosine < np.cos(SUN_REACH)) & (cosine > np.cos(1.6 * SUN_REACH))
+    ground = np.median(image[around], axis=0)
+    inside = (cosine >= np.cos(SUN_REACH)) & (luminance > SUN_CONTRAST * max(float(ground @ LUMINANCE), 1e-6))
+    excess = np.where(inside[..., None], np.maximum(image - ground, 0), 0) * areas[..., None]
+    energy = excess.sum((0, 1))
+    if energy @ LUMINANCE < SUN_SHARE * float((luminance * areas).sum()):
+        return None
+    weight = excess @ LUMINANCE
+    direction = np.einsum("hw,hwc->c", weight, directions)
+    direction /= np.linalg.norm(direction)
+    tangent, bitangent = frame_of(direction)
+    spread = np.einsum("hw,hw->", weight, (directions @ tangent) ** 2 + (directions @ bitangent) ** 2) / weight.sum()
+    image[inside] = np.minimum(image[inside], ground)
+    return direction, energy / np.pi, float(np.sqrt(2 * spread))
