@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bundled networks: ``assets/weights/<name>/{model.safetensors, config.json, card.md}``.
+
+``config.json`` names the architecture, its sizes, and the SHA-256 of the weights. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from .protocol import PenumbraError, replacing, write_json
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "assets" / "weights"
+MODEL, CONFIG, CARD = "model.safetensors", "config.json", "card.md"
+
+
+def _shadingnet(network: dict[str, Any]) -> nn.Module:
+    from .shading.network import ShadingConfig, ShadingNet
+
+    return ShadingNet(ShadingConfig.from_json(network))
+
+
+ARCHITECTURES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {"shadingnet": _shadingnet}
+
+
+def load_model(name: str, root: Path = WEIGHTS) -> tuple[nn.Module, dict[str, Any]]:
+    """A bundled network in evaluation mode, float32 on the CPU, and its config.
+
+    Raises PenumbraError where its files are missing, damaged, or of another version.
+    """
+    folder = root / name
+    if not (folder / CONFIG).is_file() or not (folder / MODEL).is_file():
+        raise PenumbraError(
+            f"The weights of {name} are missing from {folder}.",
+            "Install Penumbra again, or fetch the folder assets/weights from its repository.",
+        )
+    try:
+        config = json.loads((folder / CONFIG).read_text("utf-8"))
+        data = (folder / MODEL).read_bytes()
+        if hashlib.sha256(data).hexdigest() != config["sha256"]:
+            raise ValueError("the checksum differs")
+        module = ARCHITECTURES[config["architecture"]](config["network"])
+        module.load_state_dict({key: value.float() for key, value in safetensors.torch.load(data).items()})
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as problem:
+        raise PenumbraError(
+            f"The weights of {name} cannot be used: they are damaged or of another version.",
+            "Install Penumbra again, or fetch the folder assets/weights from its repository.",
+        ) from problem
+    return module.eval(), config
+
+
+def save_model(folder: Path, architecture: str, module: nn.Module, config: dict[str, Any], card: str) -> None:
+    """Write a network as float16 with its config and its card.
+
+    config: "network" holds the sizes that the architecture is built from; "architecture" and "sha256" are added.
+    Raises ValueError where a weight does not fit into float16.
+    """
+    state = {key: value.detach().cpu().to(torch.float16).contiguous() for key, value in module.state_dict().items()}
+    unfit = [key for key, value in state.items() if not value.isfinite().all()]
+    if unfit:
+        raise ValueError(f"not finite as float16: {', '.join(unfit)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    data = safetensors.torch.save(state)
+    with replacing(folder / MODEL) as temporary:
+        temporary.write_bytes(data)
+    write_json(folder / CONFIG, {"architecture": architecture, **config, "sha256": hashlib.sha256(data).hexdigest()})
+    (folder / CARD).write_text(card, "utf-8")
