@@ -2,7 +2,7 @@
 """The backend as a child process: no threads, no ports, no bpy.
 
 It is started on first use, stays warm between jobs, and ends with Blender: its standard input is a pipe that closes
-when Blender ends for whatever reason, and Linux sends it a signal as well. Its standard output carries messages only,
+when Blender ends for whatever reason. Its standard output carries messages only,
 read without blocking; its standard error goes to a log file that error messages name.
 """
 

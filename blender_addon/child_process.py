@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Child processes that never make Blender wait and do not outlive it: standard library only, no threads."""
+"""Child processes that never make Blender wait: standard library only, no threads."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 LOG_BYTES = 1_000_000
+LOG_VARIABLE = "PENUMBRA_LOG"  # tells the child which file its messages can point at
 
 
 def spawn(
@@ -23,7 +22,7 @@ def spawn(
     Python's own variables are kept from it, as Blender's Python is not the child's. Raises OSError.
     """
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")}
-    environment["PYTHONUTF8"] = "1"
+    environment |= {"PYTHONUTF8": "1", LOG_VARIABLE: str(log)}
     log.parent.mkdir(parents=True, exist_ok=True)
     mode = "ab" if log.exists() and log.stat().st_size < LOG_BYTES else "wb"
     with log.open(mode) as errors:
@@ -37,19 +36,7 @@ def spawn(
             stdout=subprocess.PIPE,
             stderr=errors,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-        )
-
-
-if sys.platform == "linux":
-    _libc = ctypes.CDLL(None)
-    _PR_SET_PDEATHSIG = 1
-
-    def _end_with_parent() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-class Reader:
+            preexec_fn=_end_with_parent class Reader:
     """Reads what a pipe holds, without waiting, on every platform and Python of Blender."""
 
     def __init__(self, descriptor: int) -> None:

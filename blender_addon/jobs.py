@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Long work in small steps: one job, driven by a blocking loop in scripts and by a timer in the interface.
 
-A job is a generator that yields its `Progress` and returns the sentence that says what was done. It never waits: where
+A job is a generator that yields its `Progress` and returns its `Outcome`. It never waits: where
 another process works it yields, so that Blender stays responsive. Cancelling throws `protocol.Cancelled` into the
 generator, which ends its processes politely and may go on yielding while it does; dropping closes the generator, which
 ends them at once. A job changes the scene in its last step only.
@@ -38,19 +38,27 @@ class Progress:
     fraction: float
 
 
-Steps = Generator[Progress, None, str]
+@dataclass(frozen=True)
+class Outcome:
+    """message: what was done; notices: what the artist should know about it."""
+
+    message: str
+    notices: tuple[str, ...] = ()
+
+
+Steps = Generator[Progress, None, Outcome]
 
 
 class Job:
     """A job and what became of it.
 
-    state: "running", "done", "cancelled" or "failed"; message: what was done; problem: why it failed.
+    state: "running", "done", "cancelled" or "failed"; outcome: what was done; problem: why it failed.
     """
 
     def __init__(self, steps: Steps) -> None:
         self.progress = Progress("Starting", 0.0)
         self.state = "running"
-        self.message = ""
+        self.outcome: Outcome | None = None
         self.problem: PenumbraError | None = None
         self.cancelling = False
         self._steps = steps
@@ -87,7 +95,7 @@ class Job:
                 self.progress = next(self._steps)
             return True
         except StopIteration as end:
-            self.state, self.message = "done", end.value
+            self.state, self.outcome = "done", end.value
         except Cancelled:
             self.state = "cancelled"
         except PenumbraError as problem:
@@ -117,39 +125,40 @@ def _duration(seconds: float) -> str:
 # The blocking driver: scripts, `blender -b`, tests.
 
 
-def run_blocking(job: Job) -> None:
-    """Run a job to its end, with a progress line on the terminal; Ctrl-C cancels it.
+def run_blocking(job: Job, line: TerminalLine) -> Outcome:
+    """Run a job to its end, with its progress on the terminal; Ctrl-C cancels it.
 
     Raises PenumbraError where it fails and Cancelled where it was cancelled.
     """
-    line = _TerminalLine()
     while True:
         try:
             if not job.step():
                 break
-            line.show(job)
+            line.show(job.progress)
             time.sleep(STEP_S)
         except KeyboardInterrupt:
             job.cancel()
     line.end()
     if job.problem:
         raise job.problem
-    if job.state == "cancelled":
+    if job.outcome is None:
         raise Cancelled
+    return job.outcome
 
 
-class _TerminalLine:
-    """Shows each text over the last one on a terminal; elsewhere one line a stage."""
+class TerminalLine:
+    """Progress on a terminal, each text over the last one; elsewhere, as in a log, one line a stage."""
 
     def __init__(self) -> None:
         self.text = ""
         self.terminal = sys.stdout.isatty()
 
-    def show(self, job: Job) -> None:
-        text = f"Penumbra: {status_text(job) if self.terminal else job.progress.stage}"
-        if text == self.text:
-            return
-        print(f"\r{text:<{len(self.text)}}" if self.terminal else text, end="" if self.terminal else "\n", flush=True)
+    def show(self, progress: Progress) -> None:
+        text = f"Penumbra: {progress.stage}" + (f" {progress.fraction:.0%}" if self.terminal else "")
+        if text != self.text:
+            print(
+                f"\r{text:<{len(self.text)}}" if self.terminal else text, end="" if self.terminal else "\n", flush=True
+            )
         self.text = text
 
     def end(self) -> None:

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The buttons."""
+
+import bpy
+
+from . import backend, harmonize, result
+
+register, unregister = bpy.utils.register_classes_factory((*harmonize.CLASSES, *result.CLASSES, *backend.CLASSES))

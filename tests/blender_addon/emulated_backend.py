@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Speaks the backend's side of the protocol and misbehaves on request: `emulated_backend.py BEHAVIOUR`.
 
-For tests of job control only. "work" reports progress for ever, answers cancel and writes its process id beside the
-job; the others are named after what goes wrong.
+For tests of job control only. "finish" works for a moment, "render" writes flat images for the job (this Python needs
+bpy), "work" goes on until it is cancelled; the others are named after what goes wrong.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -14,6 +16,7 @@ from pathlib import Path
 
 _behaviour = sys.argv[1]
 _cancelled = threading.Event()
+_STEPS = 4 if _behaviour in ("finish", "render") else 1000
 
 
 def _send(kind: str, **fields: object) -> None:
@@ -22,24 +25,57 @@ def _send(kind: str, **fields: object) -> None:
 
 
 def _work(job_id: str, folder: Path) -> None:
-    (folder / "pid").write_text(str(os.getpid()))
-    steps = 4 if _behaviour == "finish" else 1000
-    for i in range(steps):
-        _send("progress", id=job_id, stage="Shading", fraction=i / steps)
-        if _behaviour == "refuse" and i == 3:
-            return _send("error", id=job_id, message="The plate cannot be read.", remedy="Choose another image.")
-        if _behaviour == "crash" and i == 3:
-            print("out of memory, or some such", file=sys.stderr)
-            os._exit(9)
-        if _behaviour == "garbage" and i == 3:
-            sys.stdout.write("Loading checkpoint shards: 50%\n")
-            sys.stdout.flush()
-        while _behaviour == "hang" and i == 3:
-            time.sleep(1)
+    for i in range(_STEPS):
+        _send("progress", id=job_id, stage="Shading", fraction=i / _STEPS)
+        if i == 3:
+            _misbehave(job_id)
         if _cancelled.is_set() and _behaviour != "stubborn":
             return _send("cancelled", id=job_id)
         time.sleep(0.02)
+    if _behaviour == "render":
+        _render(folder)
     return _send("done", id=job_id)
+
+
+def _misbehave(job_id: str) -> None:
+    if _behaviour == "refuse":
+        _send("error", id=job_id, message="The plate cannot be read.", remedy="Choose another image.")
+        _cancelled.wait()
+    elif _behaviour == "crash":
+        print("out of memory, or some such", file=sys.stderr)
+        os._exit(9)
+    elif _behaviour == "garbage":
+        sys.stdout.write("Loading checkpoint shards: 50%\n")
+        sys.stdout.flush()
+    elif _behaviour == "hang":
+        time.sleep(60)
+
+
+def _render(folder: Path) -> None:
+    """One flat image of each kind for every frame of the job."""
+    job = json.loads((folder / "job.json").read_text())
+    frames = []
+    for frame in job["frames"]:
+        size = frame["camera"]["width"], frame["camera"]["height"]
+        images = {"shading": (0.5, 0.4, 0.3), "shadow": (0.8, 0.8, 0.9), "occlusion": (0.25,) * 3, "albedo": (0.6,) * 3}
+        paths = {name: _write_image(folder / f"{name}_{frame['number']:04}.exr", size, c) for name, c in images.items()}
+        (folder / "probe.json").write_text("{}")
+        (folder / "rics.npz").write_bytes(b"")
+        frames.append(
+            {"number": frame["number"], "key": frame["key"], "rics": "rics.npz", "probe": "probe.json", **paths}
+        )
+    result = {"frames": frames, "seconds": {"Shading": 0.1}, "device": "cpu", "versions": {}, "notices": []}
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def _write_image(path: Path, size: tuple[int, int], colour: tuple[float, ...]) -> str:
+    import bpy
+
+    image = bpy.data.images.new(path.stem, *size, float_buffer=True)
+    image.pixels.foreach_set([*colour, 1.0] * (size[0] * size[1]))
+    image.filepath_raw, image.file_format = str(path), "OPEN_EXR"
+    image.save()
+    return path.name
 
 
 def main() -> None:
@@ -54,8 +90,7 @@ def main() -> None:
         message = json.loads(line)
         if message["type"] == "run":
             _cancelled.clear()
-            work = threading.Thread(target=_work, args=(message["id"], Path(message["folder"])), daemon=True)
-            work.start()
+            threading.Thread(target=_work, args=(message["id"], Path(message["folder"])), daemon=True).start()
         elif message["type"] == "cancel":
             _cancelled.set()
         elif message["type"] == "quit":

@@ -15,7 +15,7 @@ import pytest
 from penumbra.backend.protocol import Cancelled, PenumbraError
 from penumbra.blender_addon import backend_process, jobs
 from penumbra.blender_addon.backend_process import BackendProcess
-from penumbra.blender_addon.jobs import Job, Progress
+from penumbra.blender_addon.jobs import Job, Outcome, Progress, TerminalLine
 
 EMULATED = Path(__file__).with_name("emulated_backend.py")
 
@@ -38,7 +38,7 @@ def backend(tmp_path: Path) -> Iterator[Callable[..., BackendProcess]]:
 def backend_job(process: BackendProcess, folder: Path) -> Job:
     def steps() -> jobs.Steps:
         yield from jobs.run_backend(process, folder, "job", (0.2, 1.0))
-        return "Done"
+        return Outcome("Done")
 
     return Job(steps())
 
@@ -63,7 +63,7 @@ def test_job_reports_stages_and_the_backend_stays_warm(backend, tmp_path):
         while job.step():
             seen.append(job.progress)
             time.sleep(0.005)
-        assert (job.state, job.message) == ("done", "Done")
+        assert (job.state, job.outcome) == ("done", Outcome("Done"))
     assert {p.stage for p in seen} == {"Starting the backend", "Shading"}
     assert max(p.fraction for p in seen) == pytest.approx(0.2 + 0.8 * 0.75)
     assert process.alive
@@ -197,10 +197,10 @@ def _exists(pid: int) -> bool:
 
 
 def test_blocking_driver_prints_stages_and_raises(backend, tmp_path, capfd):
-    jobs.run_blocking(backend_job(backend("finish"), tmp_path))
+    jobs.run_blocking(backend_job(backend("finish"), tmp_path), TerminalLine())
     assert "Penumbra: Shading" in capfd.readouterr().out
     with pytest.raises(PenumbraError, match="cannot be read"):
-        jobs.run_blocking(backend_job(backend("refuse"), tmp_path))
+        jobs.run_blocking(backend_job(backend("refuse"), tmp_path), TerminalLine())
 
 
 def test_blocking_driver_raises_when_cancelled(backend, tmp_path):
@@ -208,7 +208,7 @@ def test_blocking_driver_raises_when_cancelled(backend, tmp_path):
     run_until(job, lambda: job.progress.stage == "Shading")
     job.cancel()
     with pytest.raises(Cancelled):
-        jobs.run_blocking(job)
+        jobs.run_blocking(job, TerminalLine())
 
 
 def test_an_unexpected_error_is_reported_and_not_swallowed():

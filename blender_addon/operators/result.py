@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be done with a result: connect it, take it away, and see the plate as it was photographed."""
+
+from __future__ import annotations
+
+import bpy
+
+from ...backend.protocol import PenumbraError
+from .. import passes
+
+
+class _OnResult:
+    """Base of the operators that work on one character's result."""
+
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    character: bpy.props.StringProperty(name="Character", description="Whose result; empty takes the only one")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(passes.result_nodes(context.scene))
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        results = passes.result_nodes(context.scene)
+        name = self.character or (next(iter(results)) if len(results) == 1 else "")
+        if name not in results:
+            self.report({"ERROR"}, f"Say which character's result: {', '.join(results)}.")
+            return {"CANCELLED"}
+        try:
+            self.act(context.scene, name)
+        except PenumbraError as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class PENUMBRA_OT_remove(_OnResult, bpy.types.Operator):  # noqa: N801
+    """Take the result out of the compositor, and leave it as it was before"""
+
+    bl_idname = "penumbra.remove"
+    bl_label = "Remove"
+
+    def act(self, scene: bpy.types.Scene, character: str) -> None:
+        passes.remove_result(scene, character)
+
+
+class PENUMBRA_OT_connect(_OnResult, bpy.types.Operator):  # noqa: N801
+    """Make the result the compositor's output; removing it brings the former output back"""
+
+    bl_idname = "penumbra.connect"
+    bl_label = "Connect to Output"
+
+    def act(self, scene: bpy.types.Scene, character: str) -> None:
+        passes.link_to_output(scene, character)
+
+
+class PENUMBRA_OT_use_standard_view(bpy.types.Operator):  # noqa: N801
+    """Use the Standard view without dither, which shows and saves the plate exactly as it is"""
+
+    bl_idname = "penumbra.use_standard_view"
+    bl_label = "Use Standard View"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if passes.is_plate_exact(context.scene):
+            cls.poll_message_set("The plate is shown exactly already")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        passes.make_plate_exact(context.scene)
+        return {"FINISHED"}
+
+
+CLASSES = (PENUMBRA_OT_remove, PENUMBRA_OT_connect, PENUMBRA_OT_use_standard_view)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Penumbra tab in the 3D View's sidebar."""
+
+from __future__ import annotations
+
+import textwrap
+
+import bpy
+
+from ..backend.protocol import PenumbraError
+from . import jobs, notices, passes, plate, properties
+from .character import Character
+
+PIXELS_PER_LETTER = 7.0
+
+
+class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
+    """What goes in, the button, and the job that runs."""
+
+    bl_label = "Harmonize Shading"
+    bl_category = "Penumbra"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        character, problem = _character(context)
+        inputs = layout.column()
+        inputs.enabled = not jobs.running()
+        _draw_inputs(inputs, context, character)
+        job = jobs.latest()
+        if job and job.state == "running":
+            _draw_progress(layout, job)
+            return
+        button = layout.row()
+        button.scale_y = 1.6
+        has_result = character and passes.result_node(context.scene, character.name)
+        button.operator(
+            "penumbra.harmonize", icon="SHADING_RENDERED", text="Harmonize Again" if has_result else "Harmonize Shading"
+        )
+        _draw_findings(layout, context, job, character, problem)
+
+
+class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
+    """The result of the character: how strong, or not at all."""
+
+    bl_label = "Result"
+    bl_category = "Penumbra"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(passes.result_nodes(context.scene))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.enabled = not jobs.running()
+        for name, node in passes.result_nodes(context.scene).items():
+            column = layout.column()
+            column.label(text=name, icon="ARMATURE_DATA")
+            for socket in ("Shading Strength", "Shadow Strength", "Mute"):
+                column.prop(node.inputs[socket], "default_value", text=socket, slider=True)
+            row = column.row(align=True)
+            row.operator("penumbra.connect").character = name
+            row.operator("penumbra.remove", icon="TRASH").character = name
+        if not passes.is_plate_exact(context.scene):
+            warning = layout.column()
+            _draw_text(warning, context, "The plate is not shown exactly as it is", "INFO")
+            warning.operator("penumbra.use_standard_view")
+
+
+def _character(context: bpy.types.Context) -> tuple[Character | None, PenumbraError | None]:
+    try:
+        return properties.chosen_character(context), None
+    except PenumbraError as problem:
+        return None, problem
+
+
+def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, character: Character | None) -> None:
+    settings = context.scene.penumbra
+    layout.use_property_split = True
+    layout.use_property_decorate = False
+    layout.prop(settings, "character", placeholder=character.name if character else "Select a character")
+    layout.prop(context.scene, "camera")
+    layout.prop(settings, "plate", placeholder=_plate_name(context))
+    layout.row().prop(settings, "frames", expand=True)
+    header, ground = layout.panel("penumbra_ground", default_closed=True)
+    header.use_property_split = False
+    header.prop(settings, "ground")
+    if ground:
+        ground.enabled = settings.ground
+        ground.prop(settings, "ground_automatic")
+        height = ground.row()
+        height.enabled = not settings.ground_automatic
+        height.prop(settings, "ground_height")
+    layout.prop(settings, "output", placeholder="Beside the .blend file")
+
+
+def _plate_name(context: bpy.types.Context) -> str:
+    try:
+        return plate.find_plate(context.scene, properties.export_settings(context.scene)).image.name
+    except PenumbraError:
+        return "Choose a photograph"
+
+
+def _draw_progress(layout: bpy.types.UILayout, job: jobs.Job) -> None:
+    box = layout.column(align=True)
+    box.progress(factor=job.progress.fraction, text=jobs.status_text(job))
+    row = box.row(align=True)
+    row.enabled = not job.cancelling
+    row.operator("penumbra.cancel", icon="X")
+
+
+def _draw_findings(
+    layout: bpy.types.UILayout,
+    context: bpy.types.Context,
+    job: jobs.Job | None,
+    character: Character | None,
+    problem: PenumbraError | None,
+) -> None:
+    """Why the last job failed or what came of it, and what is known about the next one."""
+    if job and job.problem:
+        problem = job.problem
+    if problem:
+        _draw_text(layout, context, problem.message, "ERROR")
+        _draw_text(layout, context, problem.remedy, "BLANK1")
+        return
+    if job and job.outcome:
+        _draw_text(layout, context, job.outcome.message, "CHECKMARK")
+    settings = properties.export_settings(context.scene)
+    known = notices.scene_notices(context.scene, context.view_layer, character, settings)
+    for notice in dict.fromkeys((*known, *(job.outcome.notices if job and job.outcome else ()))):
+        _draw_text(layout, context, notice, "INFO")
+
+
+def _draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str) -> None:
+    """A sentence in as many labels as the sidebar's width needs."""
+    scale = context.preferences.system.ui_scale
+    letters = max(16, int((context.region.width / scale - 60) / PIXELS_PER_LETTER))
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for i, line in enumerate(textwrap.wrap(text, letters)):
+        column.label(text=line, icon=icon if i == 0 else "BLANK1")
+
+
+register, unregister = bpy.utils.register_classes_factory((PENUMBRA_PT_harmonize, PENUMBRA_PT_result))

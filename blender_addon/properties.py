@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the artist sets for a scene: `bpy.context.scene.penumbra`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from .character import Character, character_named, find_character, only_character
+from .export import ExportSettings
+from .preferences import preferred_device
+
+
+class PenumbraSettings(bpy.types.PropertyGroup):
+    """Settings of Harmonize Shading, saved with the scene."""
+
+    character: bpy.props.PointerProperty(
+        name="Character",
+        description="The armature of the character; empty takes the selected one",
+        type=bpy.types.Object,
+        poll=lambda _, candidate: candidate.type == "ARMATURE",
+    )
+    plate: bpy.props.PointerProperty(
+        name="Plate",
+        description="The photograph behind the character; empty takes the camera's background image",
+        type=bpy.types.Image,
+    )
+    frames: bpy.props.EnumProperty(
+        name="Frames",
+        items=(
+            ("CURRENT", "Current", "Only the frame that is shown"),
+            ("RANGE", "Scene Range", "Every frame of the scene's range, as an image sequence"),
+        ),
+    )
+    ground: bpy.props.BoolProperty(
+        name="Ground",
+        description="Cast the shadow on a ground plane where the scene has no shadow catcher",
+        default=True,
+    )
+    ground_automatic: bpy.props.BoolProperty(
+        name="Under the Character",
+        description="Put the ground plane under the character's lowest point",
+        default=True,
+    )
+    ground_height: bpy.props.FloatProperty(
+        name="Height", description="World Z of the ground plane", unit="LENGTH", subtype="DISTANCE"
+    )
+    output: bpy.props.StringProperty(
+        name="Output",
+        description="Folder for the images; empty puts them beside the .blend file",
+        subtype="DIR_PATH",
+        options={"PATH_SUPPORTS_BLEND_RELATIVE"},
+    )
+
+
+def chosen_character(context: bpy.types.Context) -> Character:
+    """The character set in the scene, else the selected one, else the only one there is.
+
+    Raises PenumbraError where none of these is one character.
+    """
+    settings = context.scene.penumbra
+    if settings.character:
+        return character_named(settings.character.name, context.view_layer)
+    selected = context.selected_objects or [o for o in (context.object,) if o]
+    return find_character(selected, context.view_layer) if selected else only_character(context.view_layer)
+
+
+def chosen_frames(scene: bpy.types.Scene) -> tuple[int, ...]:
+    """The frame numbers to work on."""
+    if scene.penumbra.frames == "RANGE":
+        return tuple(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
+    return (scene.frame_current,)
+
+
+def export_settings(scene: bpy.types.Scene) -> ExportSettings:
+    """The scene's settings as the exporter takes them."""
+    settings = scene.penumbra
+    return ExportSettings(
+        plate=settings.plate.name if settings.plate else None,
+        ground=settings.ground,
+        ground_height=None if settings.ground_automatic else settings.ground_height,
+        device=preferred_device(),
+    )
+
+
+def output_folder(scene: bpy.types.Scene) -> Path | None:
+    """Where the images go; None puts them beside the .blend file."""
+    return Path(bpy.path.abspath(scene.penumbra.output)) if scene.penumbra.output else None
+
+
+def register() -> None:
+    bpy.utils.register_class(PenumbraSettings)
+    bpy.types.Scene.penumbra = bpy.props.PointerProperty(type=PenumbraSettings)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.penumbra
+    bpy.utils.unregister_class(PenumbraSettings)
