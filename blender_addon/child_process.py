@@ -36,7 +36,10 @@ def spawn(
             stdout=subprocess.PIPE,
             stderr=errors,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            preexec_fn=_end_with_parent class Reader:
+        )
+
+
+class Reader:
     """Reads what a pipe holds, without waiting, on every platform and Python of Blender."""
 
     def __init__(self, descriptor: int) -> None:
