@@ -18,8 +18,6 @@ from .camera import pixel_centres, primary_rays
 from .directions import RICS_DIRECTIONS, SOLID_ANGLES, pack_bits, unpack_bits
 from .scene import Hits, RayScene, in_chunks
 
-_POINTS = 1 << 13  # surface points a chunk
-
 
 @dataclass(frozen=True)
 class SurfaceMap:
@@ -51,13 +49,13 @@ def trace(scene: RayScene, camera: Camera) -> SurfaceMap:
 
     def cast(rows: slice) -> None:
         leaving = normals[rows] @ RICS_DIRECTIONS.T > 0
-        hidden = _blocked(scene, origins[rows], RICS_DIRECTIONS, leaving, (CHARACTER,)) | ~leaving
+        hidden = scene.blocked(origins[rows], RICS_DIRECTIONS[None], leaving, (CHARACTER,)) | ~leaving
         surface.bits.flat[at[rows]] = pack_bits(hidden)
         surface.blockers.flat[at[rows]] = pack_bits(
-            _blocked(scene, origins[rows], RICS_DIRECTIONS, leaving, (PROP, HOLDOUT))
+            scene.blocked(origins[rows], RICS_DIRECTIONS[None], leaving, (PROP, HOLDOUT))
         )
 
-    in_chunks(cast, len(at), _POINTS)
+    in_chunks(cast, len(at))
     return surface
 
 
@@ -70,15 +68,16 @@ def light_visibility(
     roles: the meshes that can block it.
     """
     directions = np.asarray(directions, np.float32)
+    directions = directions[None] if directions.ndim == 2 else directions
     origins, normals = _origins_and_normals(surface)
     visible = np.empty((len(origins), directions.shape[-2]), bool)
 
     def cast(rows: slice) -> None:
-        toward = directions if directions.ndim == 2 else directions[rows]
-        leaving = np.einsum("nc,...kc->nk", normals[rows], toward) > 0
-        visible[rows] = leaving & ~_blocked(scene, origins[rows], toward, leaving, roles)
+        toward = directions if len(directions) == 1 else directions[rows]
+        leaving = (normals[rows, None] * toward).sum(axis=-1) > 0
+        visible[rows] = leaving & ~scene.blocked(origins[rows], toward, leaving, roles)
 
-    in_chunks(cast, len(origins), _POINTS)
+    in_chunks(cast, len(origins))
     return visible
 
 
@@ -157,18 +156,6 @@ def _corners(scene: RayScene, hits: Hits, seen: np.ndarray) -> tuple[np.ndarray,
 def _origins_and_normals(surface: SurfaceMap) -> tuple[np.ndarray, np.ndarray]:
     """(N, 3) starts of the rays that leave the valid points, and (N, 3) smooth normals."""
     return surface.point[surface.valid] + surface.offset[surface.valid], surface.normal[surface.valid]
-
-
-def _blocked(
-    scene: RayScene, origins: np.ndarray, directions: np.ndarray, active: np.ndarray, roles: Collection[str]
-) -> np.ndarray:
-    """(n, K) bool: whether the active rays hit a mesh of the roles; direction by direction, as Embree likes it."""
-    blocked = np.zeros(active.shape, bool)
-    for k in range(active.shape[1]):
-        rays = np.flatnonzero(active[:, k])
-        toward = directions[k : k + 1] if directions.ndim == 2 else directions[rays, k]
-        blocked[rays, k] = scene.occluded(origins[rays], toward, roles)
-    return blocked
 
 
 def _unit(vectors: np.ndarray, otherwise: np.ndarray | None = None) -> np.ndarray:

@@ -9,12 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 
 from ..protocol import ROLES, Mesh, PenumbraError
+from .plain import PlainTracer
 
-CHUNK = 1 << 16  # rays; bounds the memory of what is computed on the way
+try:
+    from .packets import PacketTracer
+
+    Tracer = PacketTracer
+except (ImportError, RuntimeError):  # RuntimeError: Numba finds no folder for its cache
+    Tracer = PlainTracer
+
+CHUNK = 1 << 14  # rays or points a task; bounds the memory of what is computed on the way
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class RayScene:
 
         Both sides of a triangle are hit.
         """
-        origins, directions = _rays(origins), _rays(directions)
+        origins, directions = _rays(origins, 2), _rays(directions, 2)
         count = len(origins)
         hits = Hits(
             np.full(count, np.inf, np.float32),
@@ -65,17 +71,14 @@ class RayScene:
             np.full(count, -1, np.int32),
             np.zeros((count, 2), np.float32),
         )
-        parts = self._of(roles)
 
         def trace(rows: slice) -> None:
-            for part in parts:
-                found = part.embree.run(origins[rows], directions[rows], output=True)
-                nearer = np.flatnonzero((found["geomID"] >= 0) & (found["tfar"] < hits.t[rows]))
+            for part in self._of(roles):
+                distance, mesh, triangle, uv = part.tracer.nearest(origins[rows], directions[rows])
+                nearer = np.flatnonzero((mesh >= 0) & (distance < hits.t[rows]))
                 at = rows.start + nearer
-                hits.t[at] = found["tfar"][nearer]
-                hits.mesh[at] = part.meshes[found["geomID"][nearer]]
-                hits.triangle[at] = found["primID"][nearer]
-                hits.uv[at] = np.stack([found["u"][nearer], found["v"][nearer]], axis=-1)
+                hits.t[at], hits.mesh[at] = distance[nearer], part.meshes[mesh[nearer]]
+                hits.triangle[at], hits.uv[at] = triangle[nearer], uv[nearer]
 
         in_chunks(trace, count)
         return hits
@@ -89,26 +92,39 @@ class RayScene:
     ) -> np.ndarray:
         """(N,) bool: whether each of N rays hits a mesh of the given roles nearer than `t_max`.
 
-        origins: (N, 3). directions: (N, 3), or (1, 3) for all rays.
+        origins: (N, 3). directions: (N, 3), or (1, 3) for all rays. t_max: in lengths of the directions.
         """
-        origins, directions = _rays(origins), _rays(directions)
-        blocked = np.zeros(len(origins), bool)
+        directions = _rays(directions, 2)
+        return self.blocked(origins, directions[:, None], None, roles, t_max)[:, 0]
+
+    def blocked(
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        active: np.ndarray | None = None,
+        roles: Collection[str] = ROLES,
+        t_max: float = np.inf,
+    ) -> np.ndarray:
+        """(N, K) bool: `occluded` for K rays from each of N points, much faster where directions are shared.
+
+        origins: (N, 3). directions: (1, K, 3) for all points, or (N, K, 3). active: (N, K) bool; rays that are not
+        are not cast, and not blocked.
+        """
+        origins, directions = _rays(origins, 2), _rays(directions, 3)
+        shape = (len(origins), directions.shape[1])
+        if len(directions) not in (1, shape[0]):
+            raise ValueError(f"{len(directions)} sets of directions for {shape[0]} points")
+        active = np.ones(shape, bool) if active is None else np.ascontiguousarray(active, bool)
+        if active.shape != shape:
+            raise ValueError(f"expected {shape} active rays, not {active.shape}")
+        blocked = np.zeros(shape, bool)
 
         def trace(rows: slice) -> None:
             toward = directions if len(directions) == 1 else directions[rows]
-            blocked[rows] = self._occluded(origins[rows], toward, roles, t_max)
+            for part in self._of(roles):
+                blocked[rows] |= part.tracer.blocked(origins[rows], toward, active[rows], t_max)
 
         in_chunks(trace, len(origins))
-        return blocked
-
-    def _occluded(
-        self, origins: np.ndarray, directions: np.ndarray, roles: Collection[str], t_max: float = np.inf
-    ) -> np.ndarray:
-        """`occluded` in the calling thread."""
-        blocked = np.zeros(len(origins), bool)
-        if len(origins):
-            for part in self._of(roles):
-                blocked |= part.embree.run(origins, directions, dists=min(t_max, 1e30), query="OCCLUDED") >= 0
         return blocked
 
     def _of(self, roles: Collection[str]) -> list[_Part]:
@@ -117,30 +133,29 @@ class RayScene:
 
 @dataclass(frozen=True)
 class _Part:
-    """All meshes of one role. embreex has no ray masks, so each role is an Embree scene."""
+    """All meshes of one role: what a ray may ask for separately."""
 
-    embree: EmbreeScene
-    meshes: np.ndarray  # index into RayScene.meshes by Embree's geometry number
+    tracer: PacketTracer | PlainTracer
+    meshes: np.ndarray  # index into RayScene.meshes by the tracer's number of a mesh
 
     @classmethod
     def build(cls, meshes: tuple[Mesh, ...], role: str) -> _Part | None:
         indices = [i for i, mesh in enumerate(meshes) if mesh.role == role and len(mesh.triangles)]
         if not indices:
             return None
-        embree = EmbreeScene(robust=True)
-        for i in indices:
-            TriangleMesh(
-                embree,
-                np.ascontiguousarray(meshes[i].vertices, np.float32),
-                np.ascontiguousarray(meshes[i].triangles, np.int32),
-            )
-        embree.run(np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32))  # builds, before threads share it
-        return cls(embree, np.array(indices, np.int32))
+        geometry = [
+            (np.ascontiguousarray(m.vertices, np.float32), np.ascontiguousarray(m.triangles, np.int32))
+            for m in (meshes[i] for i in indices)
+        ]
+        return cls(Tracer(geometry), np.array(indices, np.int32))
 
 
-def in_chunks(task: Callable[[slice], None], count: int, size: int = CHUNK) -> None:
-    """Call task(rows) for slices that cover range(count), on all cores: Embree and NumPy let go of Python's lock."""
-    slices = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+def in_chunks(task: Callable[[slice], None], count: int) -> None:
+    """Call task(rows) for slices that cover range(count), on all cores: Embree and NumPy let go of Python's lock.
+
+    Up to CHUNK rows are one slice, done in the calling thread, so a task may itself cast its rows' rays.
+    """
+    slices = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     if len(slices) < 2:
         for rows in slices:
             task(rows)
@@ -157,10 +172,10 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _rays(vectors: np.ndarray) -> np.ndarray:
+def _rays(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     vectors = np.ascontiguousarray(vectors, np.float32)
-    if vectors.ndim != 2 or vectors.shape[1] != 3:
-        raise ValueError(f"expected (N, 3) rays, not {vectors.shape}")
+    if vectors.ndim != dimensions or vectors.shape[-1] != 3:
+        raise ValueError(f"expected rays of {dimensions} dimensions, the last of size 3, not {vectors.shape}")
     return vectors
 
 
