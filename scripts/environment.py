@@ -78,12 +78,12 @@ def _prepare(folder: Path, requirements: Sequence[str], version: str, fetch: boo
 
 
 def _install(python: Path, requirements: Sequence[str]) -> None:
-    command: list[str | Path] = [python, "-m", "pip", "install", "--disable-pip-version-check"]
-    for name in requirements:
-        command += ["-r", ROOT / name]
-    if _wants_cpu_torch():
-        command += ["--extra-index-url", TORCH_CPU_INDEX]
-    _check(command, "Packages could not be installed. Check the connection to the package index and run again.")
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--disable-pip-version-check"]
+    files = [part for name in requirements for part in ("-r", ROOT / name)]
+    torch = [line for name in requirements for line in (ROOT / name).read_text().split() if line.startswith("torch==")]
+    if torch and _wants_cpu_torch():
+        _succeeds([*pip, "--no-deps", "--extra-index-url", TORCH_CPU_INDEX, *torch])
+    _check([*pip, *files], "Packages could not be installed. Check the connection to the package index and run again.")
 
 
 def _wants_cpu_torch() -> bool:
