@@ -15,7 +15,8 @@ _STEP = np.radians(30.0)
 def _directions() -> np.ndarray:
     polar, azimuth = (a.ravel() for a in np.meshgrid(_STEP * np.arange(1, 6), _STEP * np.arange(12), indexing="ij"))
     rings = np.stack([np.sin(polar) * np.sin(azimuth), np.cos(polar), np.sin(polar) * np.cos(azimuth)], axis=-1)
-    return np.vstack([rings, [[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]]]).astype(np.float32)
+    directions = np.vstack([rings, [[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]]])
+    return np.where(np.abs(directions) < 1e-12, 0, directions).astype(np.float32)
 
 
 def _solid_angles() -> np.ndarray:
@@ -62,5 +63,5 @@ def pack_bits(bits: np.ndarray) -> np.ndarray:
 
 def unpack_bits(packed: np.ndarray) -> np.ndarray:
     """(…) uint64 → (…, 62) bool."""
-    octets = np.ascontiguousarray(packed, "<u8")[..., None].view(np.uint8)
+    octets = np.asarray(packed, "<u8", order="C")[..., None].view(np.uint8)
     return np.unpackbits(octets, axis=-1, count=COUNT, bitorder="little").view(bool)

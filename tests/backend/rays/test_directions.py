@@ -39,5 +39,6 @@ def test_bits_survive_packing() -> None:
     np.testing.assert_array_equal(unpack_bits(packed), bits)
     np.testing.assert_array_equal(pack_bits(np.eye(62, dtype=bool)), np.uint64(1) << np.arange(62, dtype=np.uint64))
     np.testing.assert_array_equal(unpack_bits(packed[::-1, ::2]), bits[::-1, ::2])
+    np.testing.assert_array_equal(unpack_bits(packed[1, 2]), bits[1, 2])
     with pytest.raises(ValueError, match="62"):
         pack_bits(bits[..., :60])
