@@ -110,12 +110,20 @@ class Job:
         return False
 
 
-def status_text(job: Job) -> str:
-    """One line on a running job: stage, percentage, time left."""
-    if job.cancelling:
-        return "Cancelling"
+def stage_text(job: Job) -> str:
+    """What a running job does."""
+    return "Cancelling" if job.cancelling else job.progress.stage
+
+
+def progress_text(job: Job) -> str:
+    """How far a running job is, and how long it will take."""
     left = job.seconds_left
-    return f"{job.progress.stage} {job.progress.fraction:.0%}" + (f", {_duration(left)} left" if left else "")
+    return f"{job.progress.fraction:.0%}" + (f", {_duration(left)} left" if left else "")
+
+
+def status_text(job: Job) -> str:
+    """Both in one line."""
+    return f"{stage_text(job)}  {progress_text(job)}"
 
 
 def _duration(seconds: float) -> str:

@@ -84,7 +84,7 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, charact
     layout.use_property_decorate = False
     layout.prop(settings, "character", placeholder=character.name if character else "Select a character")
     layout.prop(context.scene, "camera")
-    layout.prop(settings, "plate", placeholder=_plate_name(context))
+    _draw_plate(layout, context)
     layout.row().prop(settings, "frames", expand=True)
     header, ground = layout.panel("penumbra_ground", default_closed=True)
     header.use_property_split = False
@@ -95,19 +95,30 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, charact
         height = ground.row()
         height.enabled = not settings.ground_automatic
         height.prop(settings, "ground_height")
-    layout.prop(settings, "output", placeholder="Beside the .blend file")
+    layout.prop(settings, "output", placeholder="Beside the file")
 
 
-def _plate_name(context: bpy.types.Context) -> str:
-    try:
-        return plate.find_plate(context.scene, properties.export_settings(context.scene)).image.name
-    except PenumbraError:
-        return "Choose a photograph"
+def _draw_plate(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """The image that is picked, or a way to pick one beside the camera's own."""
+    settings = context.scene.penumbra
+    split = layout.split(factor=0.4)
+    label = split.row()
+    label.alignment = "RIGHT"
+    label.label(text="Plate")
+    column = split.column()
+    column.template_ID(settings, "plate", open="image.open")
+    if not settings.plate:
+        try:
+            found = plate.find_plate(context.scene, properties.export_settings(context.scene))
+            column.label(text=found.image.name, icon="CAMERA_DATA")
+        except PenumbraError:
+            column.label(text="None in the camera")
 
 
 def _draw_progress(layout: bpy.types.UILayout, job: jobs.Job) -> None:
     box = layout.column(align=True)
-    box.progress(factor=job.progress.fraction, text=jobs.status_text(job))
+    box.label(text=jobs.stage_text(job))
+    box.progress(factor=job.progress.fraction, text=jobs.progress_text(job))
     row = box.row(align=True)
     row.enabled = not job.cancelling
     row.operator("penumbra.cancel", icon="X")

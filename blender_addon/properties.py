@@ -30,7 +30,7 @@ class PenumbraSettings(bpy.types.PropertyGroup):
         name="Frames",
         items=(
             ("CURRENT", "Current", "Only the frame that is shown"),
-            ("RANGE", "Scene Range", "Every frame of the scene's range, as an image sequence"),
+            ("RANGE", "Range", "Every frame of the scene's range, as an image sequence"),
         ),
     )
     ground: bpy.props.BoolProperty(

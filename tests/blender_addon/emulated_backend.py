@@ -15,13 +15,14 @@ import time
 from pathlib import Path
 
 _behaviour = sys.argv[1]
+_channel = os.fdopen(os.dup(1), "wb", buffering=0)  # as the real one keeps other output away from its messages
+os.dup2(2, 1)
 _cancelled = threading.Event()
 _STEPS = 4 if _behaviour in ("finish", "render") else 1000
 
 
 def _send(kind: str, **fields: object) -> None:
-    sys.stdout.write(json.dumps({"type": kind, **fields}) + "\n")
-    sys.stdout.flush()
+    _channel.write(json.dumps({"type": kind, **fields}).encode() + b"\n")
 
 
 def _work(job_id: str, folder: Path) -> None:
@@ -45,8 +46,7 @@ def _misbehave(job_id: str) -> None:
         print("out of memory, or some such", file=sys.stderr)
         os._exit(9)
     elif _behaviour == "garbage":
-        sys.stdout.write("Loading checkpoint shards: 50%\n")
-        sys.stdout.flush()
+        _channel.write(b"Loading checkpoint shards: 50%\n")
     elif _behaviour == "hang":
         time.sleep(60)
 

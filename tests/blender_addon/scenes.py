@@ -76,7 +76,8 @@ def _part(
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(vertices, [], faces)
     material = bpy.data.materials.new(name)
-    material.use_nodes = True
+    if bpy.app.version < (5, 0):
+        material.use_nodes = True
     material.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = colour
     mesh.materials.append(material)
     part = bpy.data.objects.new(name, mesh)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import bpy
@@ -18,21 +18,6 @@ from penumbra.blender_addon.backend_process import BackendProcess
 from penumbra.blender_addon.jobs import Job, Outcome, Progress, TerminalLine
 
 EMULATED = Path(__file__).with_name("emulated_backend.py")
-
-
-@pytest.fixture
-def backend(tmp_path: Path) -> Iterator[Callable[..., BackendProcess]]:
-    """Starts emulated backends, and ends them after the test."""
-    started = []
-
-    def start(behaviour: str, **limits: float) -> BackendProcess:
-        process = BackendProcess([sys.executable, str(EMULATED), behaviour], tmp_path / "backend.log", **limits)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.stop(force=True)
 
 
 def backend_job(process: BackendProcess, folder: Path) -> Job:

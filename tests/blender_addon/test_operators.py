@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Harmonize Shading as scripts and the interface run it, with real export and nodes and an emulated backend."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import pytest
+from penumbra.backend.protocol import PenumbraError
+from penumbra.blender_addon import export, harmonize, jobs, passes
+from penumbra.blender_addon.jobs import Job
+from penumbra.blender_addon.operators.harmonize import requested
+
+
+def contents() -> dict[str, list[str]]:
+    """Every data-block of the file by name, and the scene's settings that a job could disturb."""
+    blocks = {
+        collection.identifier: sorted(block.name for block in getattr(bpy.data, collection.identifier))
+        for collection in bpy.data.bl_rna.properties
+        if collection.type == "COLLECTION"
+    }
+    scene = bpy.context.scene
+    render = [scene.render.engine, scene.frame_current, scene.render.filepath, scene.render.resolution_percentage]
+    return {**blocks, "render": [str(value) for value in render]}
+
+
+def test_a_script_gets_nodes(harmonized_by, scene):
+    harmonized_by("render")
+    assert bpy.ops.penumbra.harmonize() == {"FINISHED"}
+    node = passes.result_node(scene, "Rig")
+    assert node.inputs["Shading Strength"].default_value == 1.0
+    assert bpy.ops.penumbra.harmonize() == {"FINISHED"}
+    assert len(passes.result_nodes(scene)) == 1, "running again updates the result"
+
+
+def test_one_step_of_undo(harmonized_by, scene):
+    harmonized_by("render")
+    before = contents()
+    bpy.ops.ed.undo_push(message="Before")
+    bpy.ops.penumbra.harmonize()
+    assert contents() != before
+    bpy.ops.ed.undo()
+    assert contents() == before
+
+
+def test_removing_leaves_the_file_as_it_was(harmonized_by, scene):
+    harmonized_by("render")
+    before = contents()
+    bpy.ops.penumbra.harmonize()
+    assert bpy.ops.penumbra.remove() == {"FINISHED"}
+    assert contents() == before
+    assert not bpy.ops.penumbra.remove.poll()
+
+
+@pytest.mark.parametrize("behaviour", ["refuse", "crash", "garbage"])
+def test_a_failure_leaves_scene_and_earlier_result_alone(harmonized_by, scene, behaviour):
+    harmonized_by("render")
+    bpy.ops.penumbra.harmonize()
+    before = contents()
+    harmonized_by(behaviour)
+    with pytest.raises(RuntimeError, match=r"Run again|Choose another image|Its log is"):
+        bpy.ops.penumbra.harmonize()
+    assert contents() == before
+    assert passes.result_node(scene, "Rig")
+    assert not list(Path(bpy.app.tempdir).glob("penumbra-*")), "nothing is left on the disk"
+
+
+def test_poll_says_what_is_missing(scene):
+    assert bpy.ops.penumbra.harmonize.poll()
+    scene.camera = None
+    with pytest.raises(RuntimeError, match="camera"):
+        bpy.ops.penumbra.harmonize()
+
+
+def step_until(job: Job, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while job.step() and not condition():
+        assert time.monotonic() < until, f"the job takes too long: {job.progress}"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("stage", ["Copying the scene", "Exporting", "Shading"])
+def test_cancel_in_every_stage_changes_nothing(harmonized_by, scene, monkeypatch, stage):
+    process = harmonized_by("work")
+    before = contents()
+    monkeypatch.setattr(export, "spawn_export", _exporter_that("waits" if stage == "Exporting" else "finishes"))
+    job = Job(harmonize.harmonize(requested(bpy.context), harmonize.export_beside))
+    step_until(job, lambda: job.progress.stage == stage)
+    job.cancel()
+    step_until(job, lambda: False)
+    assert job.state == "cancelled"
+    assert contents() == before
+    assert process.alive
+    assert not list(Path(bpy.app.tempdir).glob("penumbra-*"))
+
+
+@pytest.mark.parametrize(
+    ("does", "sentence"), [("fails", "The disk is full."), ("dies", "ended unexpectedly (exit status 7)")]
+)
+def test_an_export_that_fails_is_a_plain_sentence(harmonized_by, scene, monkeypatch, does, sentence):
+    harmonized_by("work")
+    monkeypatch.setattr(export, "spawn_export", _exporter_that(does))
+    job = Job(harmonize.harmonize(requested(bpy.context), harmonize.export_beside))
+    step_until(job, lambda: False)
+    assert job.state == "failed"
+    assert sentence in job.problem.message
+    assert job.problem.remedy
+
+
+def _exporter_that(does: str) -> Callable[..., list[str]]:
+    """Stands in for the background Blender, which the bpy module does not have."""
+    ends = {
+        "finishes": "say(type='done', notices=[])",
+        "waits": "time.sleep(60)",
+        "fails": "say(type='error', message='The disk is full.', remedy='Make space.'); sys.exit(1)",
+        "dies": "sys.exit(7)",
+    }
+    code = (
+        "import json, sys, time\n"
+        "def say(**message): print(json.dumps({**message, 'id': sys.argv[1]}), flush=True)\n"
+        "print('Blender 5.2.2 LTS')\n"
+        "say(type='progress', stage='Exporting', fraction=0.5)\n" + ends[does]
+    )
+    return lambda *arguments: [sys.executable, "-c", code, arguments[-1]]
+
+
+def test_an_interrupted_range_is_continued_in_the_same_folder(harmonized_by, scene, monkeypatch):
+    folders = []
+    original = export.export_frames
+
+    def remember(*arguments, **options):
+        folders.append(arguments[4])
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(export, "export_frames", remember)
+    scene.penumbra.frames = "RANGE"
+    harmonized_by("crash")
+    with pytest.raises(RuntimeError):
+        bpy.ops.penumbra.harmonize()
+    assert folders[0].is_dir(), "what was exported is kept"
+    harmonized_by("render")
+    assert bpy.ops.penumbra.harmonize() == {"FINISHED"}
+    assert folders[1] == folders[0]
+    assert not folders[0].exists()
+    assert passes.result_node(scene, "Rig")
+
+
+def test_a_job_survives_undo_and_notices_a_deleted_scene(harmonized_by, scene, monkeypatch):
+    harmonized_by("render")
+    monkeypatch.setattr(export, "spawn_export", _exporter_that("waits"))
+    other = bpy.data.scenes.new("Other")
+    job = Job(harmonize.harmonize(requested(bpy.context), harmonize.export_here(lambda _: None)))
+    step_until(job, lambda: job.progress.stage == "Shading")
+    bpy.context.window.scene = other
+    bpy.data.scenes.remove(scene)
+    step_until(job, lambda: False)
+    assert isinstance(job.problem, PenumbraError)
+    assert "deleted" in job.problem.message
+
+
+def test_only_one_job_at_a_time(harmonized_by, scene):
+    harmonized_by("work")
+    jobs.start(Job(harmonize.harmonize(requested(bpy.context), harmonize.export_here(lambda _: None))))
+    assert not bpy.ops.penumbra.harmonize.poll()
+    assert bpy.ops.penumbra.cancel() == {"FINISHED"}
+    step_until(jobs.latest(), lambda: False)
+    assert bpy.ops.penumbra.harmonize.poll()
