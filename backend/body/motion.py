@@ -28,6 +28,8 @@ PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18,
 INDEX = {name: i for i, name in enumerate(JOINTS)}
 MIRRORED = [INDEX[n.replace("left", "?").replace("right", "left").replace("?", "right")] for n in JOINTS]
 
+SOLE = 0.025  # metres from the toes' joints down to the ground that they stand on
+
 # A T-pose of 1.7 m, used where no body's own joints are given.
 _HALF_SKELETON = {
     "pelvis": (0, 0.93, 0), "spine1": (0, 1.03, -0.01), "spine2": (0, 1.16, 0), "spine3": (0, 1.22, 0.01),
@@ -70,8 +72,7 @@ class Motion:
     """A sequence of poses.
 
     pose: (F, 24, 3) float32 axis-angle, relative to the parent joint, as SMPL's; row 0 is the root's orientation.
-    trans: (F, 3) float32 metres, added to the posed body: the soles' lowest point of the clip is at y = 0 where the
-        body's own T-pose stands there.
+    trans: (F, 3) float32 metres, added to the posed body, so that it stands on y = 0 and starts near x = z = 0.
     """
 
     name: str
@@ -89,7 +90,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class Bvh:
-    """A BVH file: J joints (end sites left out), offsets (J, 3), root positions (F, 3), local rotations (F, J, 3, 3)."""
+    """A BVH file: J joints without end sites, offsets (J, 3), root positions (F, 3), local rotations (F, J, 3, 3)."""
 
     names: list[str]
     parents: list[int]
@@ -335,7 +336,7 @@ def _stand(motion: Motion, rest_joints: np.ndarray) -> Motion:
     clearance = forward_kinematics(motion.pose, motion.trans, rest_joints)[:, feet, 1] - (
         rest_joints[feet, 1] - rest_joints[feet, 1].min()
     )
-    ground = np.percentile(clearance.min(1), 10) - rest_joints[feet, 1].min()
+    ground = np.percentile(clearance.min(1), 10) - SOLE
     start = motion.trans[0] + rest_joints[0]
     return dataclasses.replace(motion, trans=(motion.trans - (start[0], ground, start[2])).astype(np.float32))
 
@@ -422,7 +423,7 @@ def _follow_feet(motion: Motion, angles: Angles, rest_joints: np.ndarray) -> Mot
     feet = [INDEX["left_foot"], INDEX["right_foot"]]
     positions = forward_kinematics(motion.pose, motion.trans, rest_joints)[:, feet]
     trans = np.zeros((len(motion), 3))
-    trans[:, 1] = gaussian_filter1d(rest_joints[feet, 1].min() - positions[:, :, 1].min(1), 1.0)
+    trans[:, 1] = gaussian_filter1d(SOLE - positions[:, :, 1].min(1), 1.0)
     if angles.get("travels"):
         lower = positions[:, :, 1].argmin(1)
         standing = positions[np.arange(len(motion)), lower]
@@ -507,9 +508,12 @@ def _reach(t: np.ndarray, random: np.random.Generator) -> Angles:
 def _dance(t: np.ndarray, random: np.random.Generator) -> Angles:
     beat = 2 * np.pi * t * random.uniform(0.8, 1.3)
     angles: Angles = {
-        "turn": 40 * np.sin(beat / 4), "sway": 7 * np.sin(beat), "side": -12 * np.sin(beat), "nod": 10 * np.sin(2 * beat),
+        "turn": 40 * np.sin(beat / 4),
+        "sway": 7 * np.sin(beat),
+        "side": -12 * np.sin(beat),
+        "nod": 10 * np.sin(2 * beat),
         "twist": random.uniform(10, 25) * np.sin(beat / 2),
-    }  # fmt: skip
+    }
     for k, side in enumerate(("left", "right")):
         p = beat / random.choice([1, 2]) + np.pi * k * random.choice([0, 1])
         angles[f"{side}_hip"] = 18 + 14 * np.sin(beat + np.pi * k)

@@ -22,7 +22,8 @@ from ..protocol import PenumbraError
 from .environment import pixel_directions, pixel_solid_angles, take_sun
 from .probe import Sun
 
-HEIGHT = 512  # rows of every environment here; panoramas are brought to this size
+HEIGHT = 512  # rows of the pictures of environments; panoramas are brought to this size
+LIGHT_HEIGHT = 256  # rows of the images that light
 SUFFIXES = (".hdr", ".exr")
 
 
@@ -30,8 +31,8 @@ SUFFIXES = (".hdr", ".exr")
 class Environment:
     """Light from all around. Directions of suns are in world space.
 
-    picture: (H, W, 3) the whole panorama, as a camera sees it.
-    image: (H, W, 3) the same without its suns; image and suns together are the light.
+    picture: (512, 1024, 3) the whole panorama, as a camera sees it.
+    image: (256, 512, 3) the same without its suns; image and suns together are the light.
     """
 
     name: str
@@ -49,10 +50,11 @@ class Environment:
         """Turned about the vertical by `turn` of a full turn, counter-clockwise from above, to the nearest column."""
         columns = round(turn * self.image.shape[1])
         angle = 2 * np.pi * columns / self.image.shape[1]
+        fine = columns * self.picture.shape[1] // self.image.shape[1]
         matrix = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
         suns = tuple(s.turned(matrix) for s in self.suns)
         return Environment(
-            self.name, np.roll(self.picture, -columns, axis=1), np.roll(self.image, -columns, axis=1), suns
+            self.name, np.roll(self.picture, -fine, axis=1), np.roll(self.image, -columns, axis=1), suns
         )
 
     def mirrored(self) -> Environment:
@@ -119,7 +121,8 @@ def load(path: Path) -> Environment:
 
 def part_suns(name: str, picture: np.ndarray, most: int = 2) -> Environment:
     """Part the strongest small lights of a panorama from it, as the light probe does; none below the horizon."""
-    image, suns = picture.astype(np.float64), []
+    size = (2 * LIGHT_HEIGHT, LIGHT_HEIGHT)
+    image, suns = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float64), []
     while len(suns) < most and (found := take_sun(image)) is not None:
         suns.append(Sun(*found))
     return Environment(name, picture, image.astype(np.float32), tuple(s for s in suns if s.direction[2] > 0.02))
@@ -132,7 +135,7 @@ def sky(seed: int) -> Environment:
     sky's light, low suns are red and weak, clouds white, veiled suns wide and weak. The zenith's radiance is about 1.
     """
     random = np.random.default_rng([seed, 7])
-    directions = pixel_directions(HEIGHT, 2 * HEIGHT).astype(np.float32)
+    directions = pixel_directions(LIGHT_HEIGHT, 2 * LIGHT_HEIGHT).astype(np.float32)
     up = directions[..., 2]
     altitude = np.radians(random.uniform(4, 75))
     azimuth = random.uniform(0, 2 * np.pi)
@@ -160,14 +163,15 @@ def sky(seed: int) -> Environment:
     half_angle = np.radians(0.27 + random.exponential(0.4)) + (1 - through) * np.radians(random.uniform(2, 6))
     suns = (Sun(sun, power * through * colour, float(half_angle)),) if through > 0.04 else ()
     image = _with_ground(image.astype(np.float32), suns, directions, random)
-    return Environment(f"sky-{seed}", _with_discs(image, suns, directions), image, suns)
+    return Environment(f"sky-{seed}", _with_discs(image, suns), image, suns)
 
 
-def _with_discs(image: np.ndarray, suns: tuple[Sun, ...], directions: np.ndarray) -> np.ndarray:
-    """The panorama with the suns drawn into it."""
-    picture = image.copy()
+def _with_discs(image: np.ndarray, suns: tuple[Sun, ...]) -> np.ndarray:
+    """The panorama at a picture's size, with the suns drawn into it."""
+    picture = cv2.resize(image, (2 * HEIGHT, HEIGHT), interpolation=cv2.INTER_LINEAR)
+    directions = pixel_directions(HEIGHT, 2 * HEIGHT)
     for light in suns:
-        near = directions @ light.direction.astype(np.float32) > np.cos(max(light.half_angle, np.pi / HEIGHT))
+        near = directions @ light.direction > np.cos(max(light.half_angle, np.pi / HEIGHT))
         picture[near] += light.irradiance / np.sin(light.half_angle) ** 2
     return picture
 
@@ -203,12 +207,13 @@ def _with_ground(
     mottle = np.exp(0.25 * mottle * np.clip(depth[..., 0] * 6, 0, 1))[..., None]  # no shimmer near the horizon
     radiance = albedo * upward_shading(image, suns) * mottle
     haze = np.exp(-depth * 25)
-    horizon = image[HEIGHT // 2 - 1][None]
+    horizon = image[LIGHT_HEIGHT // 2 - 1][None]
     below = radiance * (1 - 0.6 * haze) + 0.6 * haze * horizon * 0.5
     return np.where(directions[..., 2:] < 0, below, image).astype(np.float32)
 
 
 def _pixel_of(direction: np.ndarray) -> tuple[int, int]:
-    row = int(np.arccos(direction[2]) / np.pi * HEIGHT)
-    column = int((0.5 - np.arctan2(direction[1], direction[0]) / (2 * np.pi)) * 2 * HEIGHT)
-    return min(row, HEIGHT - 1), column % (2 * HEIGHT)
+    """Row and column of a direction in an image that lights."""
+    row = int(np.arccos(direction[2]) / np.pi * LIGHT_HEIGHT)
+    column = int((0.5 - np.arctan2(direction[1], direction[0]) / (2 * np.pi)) * 2 * LIGHT_HEIGHT)
+    return min(row, LIGHT_HEIGHT - 1), column % (2 * LIGHT_HEIGHT)

@@ -37,7 +37,7 @@ def expose(plates: np.ndarray, shading: np.ndarray, random: np.random.Generator)
     highlights = 1.0 / np.quantile(luminance, random.uniform(0.8, 0.99))
     gain = np.exp(random.uniform(0.55, 1.0) * np.log(metered / highlights)) * highlights * 2.0 ** random.normal(0, 0.4)
     subject = float(shading @ _LUMINANCE)
-    gain = np.clip(gain * subject, random.uniform(0.06, 0.3), random.uniform(0.9, 2.2)) / max(subject, 1e-6)
+    gain = np.clip(gain * subject, random.uniform(0.08, 0.35), random.uniform(0.5, 1.6)) / max(subject, 1e-6)
     colour = plates.reshape(-1, 3).mean(0) / luminance.mean() + shading / max(subject, 1e-6)
     cast = np.clip(colour / (colour @ _LUMINANCE), 0.2, 5.0)
     balance = cast ** -random.uniform(0.0, 0.9) * np.exp(random.normal(0, 0.03, 3))
@@ -68,7 +68,7 @@ def photograph(plate: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def _shoulder(x: np.ndarray, knee: float) -> np.ndarray:
     """Roll highlights off from `knee` toward 1, then clip."""
     room = max(1 - knee, 1e-3)
-    return np.where(x > knee, knee + room * (1 - np.exp(-(x - knee) / room)), x)
+    return np.where(x > knee, knee - room * np.expm1(-np.maximum(x - knee, 0) / room), x)
 
 
 def _encode(x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the shading data sets show: people in motion, three cameras about each, and lights (RiCS paper, appendix B).
+
+A moment is one pose of one person, seen by three cameras that are spread evenly in front and track the chest, under
+one or more lights. Both tiers render the same moments. The world has +z up, metres.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from ..body import motion as motions
+from ..body.motion import INDEX, Motion
+from ..protocol import Camera
+from ..rays.camera import crop_camera, look_at, perspective, project
+from . import environments
+from .crop import CROP, Box, crop_box
+from .environments import Environment
+from .traced import Skin
+
+SPLITS = {"train": range(30), "test": range(100, 108)}  # seeds of the identities
+VIEWS = 3
+WINDOW = 4  # moments in a row of one person in one motion
+STRIDE = 5  # motion frames between two of them
+_ASPECTS = (3 / 2, 16 / 9, 4 / 3, 1.0, 3 / 4, 2 / 3, 9 / 16)
+_LONG_SIDE = 1280  # pixels of the whole frame's longer side
+_Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One camera's whole frame, and the crop of it that shows the person: `crop` sees `box` of it at 128 × 128."""
+
+    camera: Camera
+    crop: Camera
+    box: Box
+
+
+@dataclass(frozen=True)
+class Moment:
+    """skins: posed, world space. level: z of the ground. lights: under each of which the moment is rendered."""
+
+    identity: str
+    clip: str
+    frame: int
+    skins: list[Skin]
+    level: float
+    shots: list[Shot]
+    lights: list[Environment]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where motions and lights come from; the split decides which of them may be used.
+
+    motions: .bvh files, beside the built-in motions. panoramas: one list a folder; folders and skies are drawn from
+    alike, whatever their sizes. A motion belongs to a split by its file's name, a panorama by its place's.
+    """
+
+    split: str
+    motions: list[Path]
+    panoramas: list[list[Path]]
+
+    @classmethod
+    def find(cls, split: str, motion_folders: list[Path], panorama_folders: list[Path]) -> Sources:
+        """The split's share of what the folders hold, and of Blender's studio panoramas where they are installed."""
+        clips = [p for folder in motion_folders for p in sorted(Path(folder).rglob("*.bvh"))]
+        folders = [environments.studio_panoramas(), *(environments.find_panoramas(f) for f in panorama_folders)]
+        mine = [[p for p in folder if is_test(place_of(p)) == (split == "test")] for folder in folders]
+        return cls(split, [p for p in clips if is_test(p.stem) == (split == "test")], [f for f in mine if f])
+
+
+def is_test(name: str) -> bool:
+    """A quarter of all names, the same on every machine."""
+    return zlib.crc32(name.encode()) % 4 == 0
+
+
+def place_of(panorama: Path) -> str:
+    """The name by which panoramas of one place are known, as far as file names tell: collections prefix theirs."""
+    words = [word for word in panorama.stem.lower().replace("-", "_").split("_") if word]
+    return "_".join(words[-2:]) if words[-1].isdigit() else words[-1]
+
+
+def moments(sources: Sources, seed: int, shard: int, count: int, lights: int) -> Iterator[Moment]:
+    """`count` moments of one shard; the same seed and shard give the same moments, whatever was made before."""
+    random = np.random.default_rng([seed, zlib.crc32(sources.split.encode()), shard])
+    for start in range(0, count, WINDOW):
+        yield from _window(sources, random, min(WINDOW, count - start), lights)
+
+
+def _window(sources: Sources, random: np.random.Generator, count: int, lights: int) -> Iterator[Moment]:
+    identity = int(random.choice(SPLITS[sources.split]))
+    clip = _clip(sources, random, count)
+    poses = [_posed(identity, clip.pose[f], clip.trans[f]) for f in range(0, count * STRIDE, STRIDE)]
+    level = min(float(skin.mesh.vertices[:, 2].min()) for skins in poses for skin in skins)
+    rig = _Rig.draw(clip, random)
+    first = int(clip.name.rpartition("@")[2])
+    for step, skins in enumerate(poses):
+        shots = [rig.shot(view, step * STRIDE, skins, random) for view in range(VIEWS)]
+        yield Moment(
+            f"person-{identity}",
+            clip.name.rpartition("@")[0],
+            first + step * STRIDE,
+            skins,
+            level,
+            shots,
+            [_light(sources, random) for _ in range(lights)],
+        )
+
+
+def _clip(sources: Sources, random: np.random.Generator, count: int) -> Motion:
+    """A stretch of a motion; "@" and its first frame are added to its name."""
+    if sources.motions and random.random() < 0.7:
+        whole = _bvh(sources.motions[random.integers(len(sources.motions))])
+    else:
+        habit = int(random.integers(40)) + (1000 if sources.split == "test" else 0)
+        whole = motions.builtin(str(random.choice(motions.BUILTIN)), habit)
+    if random.random() < 0.5:
+        whole = motions.mirror(whole)
+    length = count * STRIDE
+    start = int(random.integers(max(1, len(whole) - length)))
+    frames = np.minimum(np.arange(start, start + length), len(whole) - 1)
+    return Motion(f"{whole.name}@{start}", whole.pose[frames], whole.trans[frames], whole.fps)
+
+
+@functools.lru_cache(maxsize=64)
+def _bvh(path: Path) -> Motion:
+    return motions.load_motion(path)
+
+
+@dataclass(frozen=True)
+class _Rig:
+    """Three cameras: the path they track (F, 3), their azimuths, elevations, distances, and their common lens."""
+
+    track: np.ndarray
+    azimuths: np.ndarray
+    elevations: np.ndarray
+    distances: np.ndarray
+    aspect: float
+    fov: float
+    aims: np.ndarray
+
+    @classmethod
+    def draw(cls, clip: Motion, random: np.random.Generator) -> _Rig:
+        joints = motions.forward_kinematics(clip.pose, clip.trans)
+        chest = gaussian_filter1d(joints[:, INDEX["spine3"]] @ _Z_UP.T, 8, axis=0, mode="nearest")
+        hips = (joints[:, INDEX["left_hip"]] - joints[:, INDEX["right_hip"]]).mean(0) @ _Z_UP.T
+        front = np.arctan2(-hips[0], hips[1])  # a quarter turn clockwise from the left hip's side
+        spread = np.radians(random.uniform(35, 75))
+        azimuths = front + np.radians(random.normal(0, 20)) + spread * np.array([-1, 0, 1])
+        fov = np.radians(random.uniform(20, 75))
+        aspect = float(random.choice(_ASPECTS))
+        vertical = 2 * np.arctan(np.tan(fov / 2) / max(aspect, 1))
+        share = np.exp(random.uniform(np.log(0.28), np.log(1.05)))  # a standing person's height in the frame's
+        distance = np.maximum(1.75 / (2 * np.tan(vertical / 2) * share), 1.0) * random.uniform(0.92, 1.08, VIEWS)
+        room = max(0.0, 0.35 * (1 - share)) * 2 * np.tan(fov / 2) * min(aspect, 1)
+        aims = random.uniform(-1, 1, (VIEWS, 2)) * [room, room / 2]
+        elevations = np.radians(np.clip(random.normal(4, 9) + random.normal(0, 3, VIEWS), -8, 40))
+        return cls(chest, azimuths, elevations, distance, aspect, fov, aims)
+
+    def shot(self, view: int, frame: int, skins: list[Skin], random: np.random.Generator) -> Shot:
+        azimuth, elevation = self.azimuths[view], self.elevations[view]
+        outward = np.array(
+            [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
+        )
+        distance = self.distances[view]
+        right = np.array([-np.sin(azimuth), np.cos(azimuth), 0])
+        target = self.track[frame] + [0, 0, -0.25]
+        eye = target + outward * distance
+        eye[2] = max(eye[2], 0.15)
+        target = target + distance * (right * self.aims[view, 0] + np.array([0, 0, self.aims[view, 1]]))
+        width, height = (_LONG_SIDE, round(_LONG_SIDE / self.aspect)) if self.aspect >= 1 else (
+            round(_LONG_SIDE * self.aspect), _LONG_SIDE)  # fmt: skip
+        camera = perspective(width, height, self.fov, world_from_camera=look_at(eye, target))
+        box = _box(camera, skins)
+        return Shot(camera, crop_camera(camera, box, (CROP, CROP)), box)
+
+
+def _box(camera: Camera, skins: list[Skin]) -> Box:
+    """The crop rule's square, for the coverage that the person's outermost vertices span."""
+    pose = camera.world_from_camera
+    points = np.concatenate([skin.mesh.vertices for skin in skins])
+    pixels, depths = project(camera, (points - pose[:3, 3]) @ pose[:3, :3])
+    pixels = np.clip(pixels[depths > 0], 0, [camera.width, camera.height])
+    (left, top), (right, bottom) = np.floor(pixels.min(0)).astype(int), np.ceil(pixels.max(0)).astype(int)
+    coverage = np.zeros((camera.height, camera.width), np.float32)
+    coverage[top : max(bottom, top + 1), left : max(right, left + 1)] = 1
+    box = crop_box(coverage)
+    if box is None:
+        raise ValueError("the person is outside the frame")
+    return box
+
+
+def _light(sources: Sources, random: np.random.Generator) -> Environment:
+    """A panorama or a sky, turned and perhaps mirrored."""
+    choice = int(random.integers(len(sources.panoramas) + 1))
+    if choice < len(sources.panoramas):
+        folder = sources.panoramas[choice]
+        light = _panorama(folder[random.integers(len(folder))])
+    else:
+        light = _sky(int(random.integers(300)) + (10_000 if sources.split == "test" else 0))
+    light = light.rotated(random.random())
+    return light.mirrored() if random.random() < 0.5 else light
+
+
+@functools.lru_cache(maxsize=48)
+def _panorama(path: Path) -> Environment:
+    return environments.load(path)
+
+
+@functools.lru_cache(maxsize=48)
+def _sky(seed: int) -> Environment:
+    return environments.sky(seed)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes data sets to train and test on.
+
+``make_dataset.py shading --tier traced --split train --frames 10500 --out DIR`` writes DIR/card.json, which says how to
+make the folder again, and DIR/shard_00000.npz … (compressed). What is finished is kept: the same command goes on where
+it was stopped, at any time, by Ctrl-C or SIGTERM.
+
+A shard holds N geometry frames, three simultaneous views of a moment after three, under L lights each. Images are
+128 × 128, row 0 on top, linear Rec.709, in camera space (x right, y up, -z forward):
+  albedo (N, 128, 128, 3) float16; normal (N, 128, 128, 3) float16 unit; alpha (N, 128, 128) uint8 coverage;
+  rics (N, 128, 128) uint64; shading (N, L, 128, 128, 3) float16 diffuse, 0 outside the person;
+  plate (N, L, 128, 128, 3) uint8 display-encoded photograph of the whole frame without the person;
+  radiance (N, L, 62, 3) float32 true mean radiance of the cells about the RiCS directions, the open ground's below;
+  suns (N, L, 2, 7) float32: direction to the light, irradiance RGB, half-angle in radians, zeros where there is none;
+  projection, world_from_camera (N, 4, 4) float64 of the crop's camera, world +z up;
+  identity, clip (N) str; frame, view (N) int32; light (N, L) str.
+Shading, radiance and suns are at the plate's exposure: plate white is a white diffuse surface at shading 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from backend.protocol import PenumbraError, replacing, write_json
+from backend.shading import moments
+from backend.shading.frames import Tracer, Views, frames, rics_of
+from backend.shading.moments import Moment, Sources
+
+if TYPE_CHECKING:
+    from scripts.scenes.cycles_frame import Stage
+
+SAMPLES = {"train": 64, "test": 512}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(dest="what", required=True)
+    _add_shading(commands.add_parser("shading", help="people under many lights, for ShadingNet and the light probe"))
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        arguments.run(arguments)
+    except PenumbraError as problem:
+        sys.exit(str(problem))
+
+
+def _add_shading(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=make_shading)
+    parser.add_argument("--tier", choices=("traced", "cycles"), required=True, help="cycles needs the bpy module")
+    parser.add_argument("--split", choices=tuple(moments.SPLITS), required=True)
+    parser.add_argument("--frames", type=int, required=True, help="geometry frames in all, in threes")
+    parser.add_argument("--lights", type=int, help="lights a frame (traced: 3, cycles: 1)")
+    parser.add_argument("--shard", type=int, default=96, help="geometry frames a shard")
+    parser.add_argument("--samples", type=int, help="of Cycles (train: 64, denoised; test: 512)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--hdri", type=Path, nargs="*", default=[], help="folders of .hdr and .exr panoramas")
+    parser.add_argument("--motion", type=Path, nargs="*", default=[], help="folders of .bvh motions")
+    parser.add_argument("--workers", type=int, default=1)
+
+
+def make_shading(arguments: argparse.Namespace) -> None:
+    """Write what is missing of a shading data set."""
+    arguments.lights = arguments.lights or {"traced": 3, "cycles": 1}[arguments.tier]
+    arguments.samples = arguments.samples or SAMPLES[arguments.split]
+    if arguments.frames % moments.VIEWS or arguments.shard % moments.VIEWS:
+        raise PenumbraError("Frames come in threes, one a camera.", "Give multiples of three.")
+    sources = Sources.find(arguments.split, arguments.motion, arguments.hdri)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for leftover in arguments.out.glob(".shard_*"):
+        leftover.unlink()
+    card = _card(arguments, sources)
+    _check_card(arguments.out / "card.json", card)
+    write_json(arguments.out / "card.json", card)
+
+    sizes = [min(arguments.shard, arguments.frames - start) for start in range(0, arguments.frames, arguments.shard)]
+    due = [(i, size) for i, size in enumerate(sizes) if not shard_path(arguments.out, i).exists()]
+    done = arguments.frames - sum(size for _, size in due)
+    task = functools.partial(_make_shard, arguments, sources)
+    with tqdm(total=arguments.frames, initial=done, unit="frame", smoothing=0.05) as bar:
+        if arguments.workers == 1:
+            for shard in due:
+                bar.update(task(shard))
+            return
+        pool = multiprocessing.get_context("spawn").Pool(arguments.workers, _start_worker, maxtasksperchild=40)
+        with pool:  # ends the workers on the way out, finished or not
+            for size in pool.imap_unordered(task, due):
+                bar.update(size)
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    return folder / f"shard_{index:05}.npz"
+
+
+def _start_worker() -> None:
+    """Workers end when the parent tells them to, by SIGTERM; Ctrl-C reaches the parent alone."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _make_shard(arguments: argparse.Namespace, sources: Sources, shard: tuple[int, int]) -> int:
+    index, size = shard
+    renderer = _renderer(arguments.tier, arguments.split, arguments.samples, arguments.workers)
+    random = np.random.default_rng([arguments.seed, zlib.crc32(b"photograph"), index])
+    parts = []
+    for moment in moments.moments(sources, arguments.seed, index, size // moments.VIEWS, arguments.lights):
+        parts.append(frames(moment, renderer(moment), random))
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    with replacing(shard_path(arguments.out, index)) as temporary:
+        np.savez_compressed(temporary, **arrays)
+    return size
+
+
+@functools.cache
+def _renderer(tier: str, split: str, samples: int, workers: int) -> Callable[[Moment], Views]:
+    """The tier's renderer, made once a process: a function from moments to views."""
+    if tier == "traced":
+        return Tracer().render
+    from scripts.scenes.cycles_frame import Stage
+
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    return functools.partial(_render_with_cycles, Stage(samples, denoise=split == "train", threads=threads))
+
+
+def _render_with_cycles(stage: Stage, moment: Moment) -> Views:
+    stage.person(moment.identity, moment.skins)
+    rendered = []
+    for environment in moment.lights:
+        stage.light(environment, moment.level)
+        rendered.append([stage.render(shot.crop) for shot in moment.shots])
+    views = []
+    for view, shot in enumerate(moment.shots):
+        shading = np.stack([light[view]["shading"] for light in rendered])
+        views.append({**rendered[0][view], "shading": shading, "bits": rics_of(moment, shot)})
+    return views
+
+
+def _card(arguments: argparse.Namespace, sources: Sources) -> dict:
+    """How to make the folder again."""
+    given = ("tier", "split", "frames", "lights", "shard", "samples", "seed")
+    packages = ["numpy", "embreex", "opencv-python", "scipy"] + (["bpy"] if arguments.tier == "cycles" else [])
+    return {
+        "command": "scripts/make_dataset.py shading " + " ".join(f"--{n} {getattr(arguments, n)}" for n in given),
+        **{name: getattr(arguments, name) for name in given},
+        "identities": list(moments.SPLITS[arguments.split]),
+        "motions": [path.name for path in sources.motions] + ["built-in"],
+        "panoramas": [[path.name for path in folder] for folder in sources.panoramas] + [["built-in skies"]],
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _check_card(path: Path, card: dict) -> None:
+    """Raises PenumbraError where the folder holds shards of another data set; more frames of the same are welcome."""
+    if not path.exists():
+        return
+    old = json.loads(path.read_text("utf-8"))
+    changing = ("command", "frames", "versions")
+    if any(old.get(name) != value for name, value in card.items() if name not in changing):
+        raise PenumbraError(f"{path.parent} holds a data set made in another way.", "Choose another folder.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reference tier's renderer: a person's layers and diffuse shading by Cycles, in one Blender for all frames.
+
+Shading is what a camera sees of surfaces that are white to the camera and as they are to any other ray: their
+colours bleed into each other, and nothing has to be divided by an albedo afterwards, so Cycles' denoiser can be used.
+The diffuse lobe is Oren and Nayar's; light that reaches it by way of other surfaces has met their gloss as well.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import bpy
+import numpy as np
+import OpenEXR
+
+from backend.protocol import Camera
+from backend.shading.environments import Environment, ground_albedo
+from backend.shading.traced import Skin
+
+_GROUND = 200.0  # metres each way
+
+
+class Stage:
+    """A scene with one person on a ground, under one environment. Settings of the open Blender file are replaced.
+
+    samples: of each pixel. denoise: with Open Image Denoise, for training targets.
+    """
+
+    def __init__(self, samples: int, denoise: bool, threads: int = 0) -> None:
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        self.scene = bpy.context.scene
+        self._parts: list[bpy.types.Object] = []
+        self._identity = ""
+        self._settings(samples, denoise, threads)
+        self._camera = _linked(self.scene, bpy.data.objects.new("camera", bpy.data.cameras.new("camera")))
+        self.scene.camera = self._camera
+        self._ground, self._ground_colour = self._make_ground()
+        self._suns = [_linked(self.scene, bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))) for _ in "ab"]
+        self._panorama = self._make_world()
+        self._folder = tempfile.TemporaryDirectory()
+
+    def person(self, identity: str, skins: list[Skin]) -> None:
+        """Show a person in a pose; skins are in world space. The same identity keeps its materials."""
+        if identity != self._identity:
+            for part in self._parts:
+                mesh = part.data
+                for material in mesh.materials:
+                    for image in [n.image for n in material.node_tree.nodes if n.type == "TEX_IMAGE"]:
+                        bpy.data.images.remove(image)
+                    bpy.data.materials.remove(material)
+                bpy.data.objects.remove(part)
+                bpy.data.meshes.remove(mesh)
+            self._parts = [_linked(self.scene, _new_part(skin)) for skin in skins]
+            self._identity = identity
+        for part, skin in zip(self._parts, skins, strict=True):
+            part.data.vertices.foreach_set("co", skin.mesh.vertices.astype(np.float32).ravel())
+            part.data.update()
+
+    def light(self, environment: Environment, level: float) -> None:
+        """Light the scene; the ground lies at z = level and has the albedo of the panorama's lower half."""
+        old = self._panorama.image
+        self._panorama.image = _new_image("panorama", environment.image)  # Cycles keeps the pixels of one that it knows
+        bpy.data.images.remove(old)
+        self._ground.location.z = level
+        self._ground_colour.default_value = (*ground_albedo(environment), 1.0)
+        for lamp, sun in zip(self._suns, [*environment.suns, None, None], strict=False):
+            lamp.hide_render = sun is None
+            if sun is not None:
+                strength = float(np.max(sun.irradiance))
+                lamp.data.energy = np.pi * strength
+                lamp.data.color = sun.irradiance / strength
+                lamp.data.angle = 2 * sun.half_angle
+                lamp.rotation_mode = "QUATERNION"
+                lamp.rotation_quaternion = _turn_z_to(sun.direction)
+
+    def render(self, camera: Camera) -> dict[str, np.ndarray]:
+        """Render what a camera of square pixels sees: (H, W[, 3]) float32, 0 outside the person.
+
+        shading: π-normalised diffuse shading. albedo: linear. normal: unit, camera space. alpha: coverage.
+        """
+        self._aim(camera)
+        path = Path(self._folder.name) / "frame.exr"
+        self.scene.render.filepath = str(path)
+        bpy.ops.render.render(write_still=True)
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            channels = {name.split(".", 1)[-1]: channel.pixels for name, channel in file.channels().items()}
+        return _layers(channels, np.asarray(camera.world_from_camera)[:3, :3])
+
+    def _aim(self, camera: Camera) -> None:
+        projection = np.asarray(camera.projection)
+        data = self._camera.data
+        data.sensor_fit, data.lens_unit = "HORIZONTAL", "FOV"
+        data.angle = 2 * float(np.arctan(1 / projection[0, 0]))
+        data.shift_x, data.shift_y = projection[0, 2] / 2, projection[1, 2] / 2 * camera.height / camera.width
+        data.clip_start, data.clip_end = 0.01, 1000.0
+        self._camera.matrix_world = np.asarray(camera.world_from_camera).T.tolist()
+        self.scene.render.resolution_x, self.scene.render.resolution_y = camera.width, camera.height
+
+    def _settings(self, samples: int, denoise: bool, threads: int) -> None:
+        render, cycles = self.scene.render, self.scene.cycles
+        render.engine, render.film_transparent, render.use_persistent_data = "CYCLES", True, True
+        render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
+        render.image_settings.color_depth = "32"
+        render.resolution_percentage = 100
+        if threads:
+            render.threads_mode, render.threads = "FIXED", threads
+        cycles.device, cycles.samples, cycles.use_adaptive_sampling = "CPU", samples, False
+        cycles.use_denoising = denoise
+        if denoise:
+            cycles.denoiser, cycles.denoising_input_passes = "OPENIMAGEDENOISE", "RGB_ALBEDO_NORMAL"
+        cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces, cycles.transmission_bounces = 4, 4, 2, 0
+        cycles.caustics_reflective = cycles.caustics_refractive = False
+        cycles.sample_clamp_indirect = 0.0
+        cycles.pixel_filter_type = "BOX"
+        layer = self.scene.view_layers[0]
+        layer.use_pass_normal = True
+        layer.aovs.add().name = "albedo"
+
+    def _make_ground(self) -> tuple[bpy.types.Object, bpy.types.NodeSocket]:
+        mesh = bpy.data.meshes.new("ground")
+        far = _GROUND
+        mesh.from_pydata([(-far, -far, 0), (far, -far, 0), (far, far, 0), (-far, far, 0)], [], [(0, 1, 2, 3)])
+        ground = _linked(self.scene, bpy.data.objects.new("ground", mesh))
+        ground.visible_camera = False
+        material = bpy.data.materials.new("ground")
+        material.use_nodes = True
+        tree = material.node_tree
+        tree.nodes.clear()
+        diffuse, output = tree.nodes.new("ShaderNodeBsdfDiffuse"), tree.nodes.new("ShaderNodeOutputMaterial")
+        tree.links.new(diffuse.outputs[0], output.inputs[0])
+        mesh.materials.append(material)
+        return ground, diffuse.inputs["Color"]
+
+    def _make_world(self) -> bpy.types.ShaderNodeTexEnvironment:
+        world = bpy.data.worlds.new("world")
+        self.scene.world = world
+        world.use_nodes = True
+        tree = world.node_tree
+        texture = tree.nodes.new("ShaderNodeTexEnvironment")
+        texture.image = _new_image("panorama", np.zeros((4, 8, 3), np.float32))
+        tree.links.new(texture.outputs[0], next(n for n in tree.nodes if n.type == "BACKGROUND").inputs[0])
+        world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", 512
+        return texture
+
+
+def _new_part(skin: Skin) -> bpy.types.Object:
+    """A mesh object with a skin's triangles, texture coordinates and material."""
+    mesh = bpy.data.meshes.new(skin.mesh.name)
+    mesh.from_pydata(skin.mesh.vertices.tolist(), [], skin.mesh.triangles.tolist())
+    mesh.shade_smooth()
+    mesh.uv_layers.new(name="uv").uv.foreach_set("vector", skin.corner_uv.astype(np.float32).ravel())
+    mesh.materials.append(_new_material(skin))
+    return bpy.data.objects.new(skin.mesh.name, mesh)
+
+
+def _new_material(skin: Skin) -> bpy.types.Material:
+    material = bpy.data.materials.new(skin.mesh.name)
+    material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    nodes.clear()
+    texture, path, whole, white, choice, aov, output = (
+        nodes.new(f"ShaderNode{kind}")
+        for kind in (
+            "TexImage",
+            "LightPath",
+            "BsdfPrincipled",
+            "BsdfDiffuse",
+            "MixShader",
+            "OutputAOV",
+            "OutputMaterial",
+        )
+    )
+    texture.image = _new_image(skin.mesh.name, skin.texture)
+    aov.aov_name = "albedo"
+    white.inputs["Color"].default_value = (1, 1, 1, 1)
+    whole.inputs["Roughness"].default_value = skin.roughness
+    whole.inputs["Specular IOR Level"].default_value = skin.gloss
+    for shader, socket in ((white, "Roughness"), (whole, "Diffuse Roughness")):
+        shader.inputs[socket].default_value = skin.diffuse_roughness
+    links.new(texture.outputs["Color"], whole.inputs["Base Color"])
+    links.new(texture.outputs["Color"], aov.inputs["Color"])
+    links.new(path.outputs["Is Camera Ray"], choice.inputs[0])
+    links.new(whole.outputs[0], choice.inputs[1])
+    links.new(white.outputs[0], choice.inputs[2])
+    links.new(choice.outputs[0], output.inputs[0])
+    return material
+
+
+def _new_image(name: str, pixels: np.ndarray) -> bpy.types.Image:
+    """A Blender image of linear pixels (H, W, 3), row 0 on top."""
+    height, width = pixels.shape[:2]
+    image = bpy.data.images.new(name, width, height, float_buffer=True)
+    rgba = np.ones((height, width, 4), np.float32)
+    rgba[..., :3] = pixels[::-1]
+    image.pixels.foreach_set(rgba.ravel())
+    image.update()
+    return image
+
+
+def _layers(channels: dict[str, np.ndarray], world_from_camera: np.ndarray) -> dict[str, np.ndarray]:
+    """Straight colours and camera-space unit normals from premultiplied passes."""
+
+    def stack(name: str, axes: str) -> np.ndarray:
+        return np.stack([channels[f"{name}.{axis}"] for axis in axes], axis=-1).astype(np.float32)
+
+    alpha = np.clip(channels["Combined.A"], 0, 1).astype(np.float32)
+    covered = (alpha > 1 / 512)[..., None]
+    straight = covered / np.maximum(alpha, 1 / 512)[..., None]
+    normal = stack("Normal", "XYZ") @ world_from_camera
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
+    return {
+        "shading": np.maximum(stack("Combined", "RGB") * straight, 0),
+        "albedo": np.clip(stack("albedo", "RGB") * straight, 0, 1),
+        "normal": normal * covered,
+        "alpha": alpha * covered[..., 0],
+    }
+
+
+def _turn_z_to(direction: np.ndarray) -> tuple[float, float, float, float]:
+    """Quaternion (w, x, y, z) that turns +z, from where a Sun lamp shines, to a direction."""
+    x, y, z = (float(c) for c in direction / np.linalg.norm(direction))
+    if z < -0.999999:
+        return 0.0, 1.0, 0.0, 0.0
+    w = np.sqrt((1 + z) / 2)
+    return float(w), -y / (2 * w), x / (2 * w), 0.0
+
+
+def _linked(scene: bpy.types.Scene, thing: bpy.types.Object) -> bpy.types.Object:
+    scene.collection.objects.link(thing)
+    return thing
