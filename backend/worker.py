@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import protocol
-from .protocol import Cancelled, HarmonizeJob, PenumbraError
+from .protocol import Cancelled, PenumbraError
 
 LOG_VARIABLE = "PENUMBRA_LOG"  # where our standard error goes to, for messages
 END_S = 3.0  # a job gets this long to stop once the input has ended
@@ -138,11 +138,11 @@ class _Server:
 
 
 def _harmonize(folder: Path, progress: Progress) -> None:
-    """Run a job folder's job and write its result. Every failure becomes a PenumbraError."""
+    """Run a job folder's job, which writes its result there. Every failure becomes a PenumbraError."""
     try:
         from .shading.harmonize import harmonize  # here, so that a first "hello" does not wait for its imports
 
-        harmonize(folder, progress, HarmonizeJob.load(folder).device).save(folder)
+        harmonize(folder, progress)
     except (PenumbraError, Cancelled):
         raise
     except FileNotFoundError as problem:
