@@ -185,12 +185,12 @@ class ShadingDiscriminator(nn.Module):
             outputs.append(x)
         return outputs
 
-    def verdict(self, feature: Tensor, light: Tensor) -> Tensor:
-        """Logits (B, 1, 8, 8) from φ's last output and the light map of the crop."""
-        return self.psi(feature) + (feature * self.omega(light)).sum(1, keepdim=True)
+    def verdict(self, feature: Tensor, projection: Tensor) -> Tensor:
+        """Logits (B, 1, 8, 8) from φ's last output and ω of the crop's light map."""
+        return self.psi(feature) + (feature * projection).sum(1, keepdim=True)
 
     def forward(self, shading: Tensor, object_maps: Tensor, light: Tensor) -> Tensor:
-        return self.verdict(self.features(shading, object_maps)[-1], light)
+        return self.verdict(self.features(shading, object_maps)[-1], self.omega(light))
 
 
 def _spectral_conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:

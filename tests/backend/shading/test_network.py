@@ -78,7 +78,7 @@ def test_f_and_g_have_the_shapes_of_tables_a_and_b(module, channels, shapes, ker
 def test_d_has_the_shapes_of_tables_c_d_e() -> None:
     critic = ShadingDiscriminator(ShadingConfig())
     rows = walk(critic, maps(3), maps(68), maps(16))
-    assert [shape for _, shape in rows] == TABLE_C + TABLE_D + TABLE_E
+    assert [shape for _, shape in rows] == TABLE_C + TABLE_E + TABLE_D
     assert rows[0][0].in_channels == 3 + 3 + 3 + 62
     assert all(nn.utils.parametrize.is_parametrized(conv, "weight") for conv, _ in rows)
     as_table_c = ShadingDiscriminator(ShadingConfig(critic_sees_object=False))

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trains ShadingNet: a run is a folder with a checkpoint that it goes on from, a log of losses, and pictures.
+
+The bulk tier teaches first; the share of the reference tier grows over the run. D joins after `critic_from` of the
+run, when there is something to judge. The weights that a run exports are a moving average.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import time
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .. import device as devices
+from ..images import srgb_decode, write_png
+from ..protocol import PenumbraError, replacing
+from ..weights import save_model
+from .dataset import VIEWS, Batch, ShadingData, batches, collate, view
+from .losses import LossWeights, deception, discrimination, reconstruction
+from .network import ShadingConfig, ShadingDiscriminator, ShadingNet
+
+CHECKPOINT = "checkpoint.safetensors"
+BUNDLED = ShadingConfig(
+    encoder_stem=8,
+    encoder_widths=(32, 64),
+    encoder_fuse=8,
+    stem=32,
+    widths=(24, 48, 64, 96),
+    norm="layer",
+    critic_stem=8,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training run. minutes or steps ends it (minutes of training, over all resumptions).
+
+    moments: of three views each in a batch. rate: Adam's, after a warm-up; falls along a cosine to a hundredth.
+    share: of the reference tier among the drawn moments, at the run's begin and end.
+    """
+
+    network: ShadingConfig = BUNDLED
+    losses: LossWeights = field(default_factory=LossWeights)
+    minutes: float | None = None
+    steps: int | None = None
+    moments: int = 4
+    rate: float = 2e-3
+    average: float = 0.998
+    critic_from: float = 0.4
+    share: tuple[float, float] = (0.1, 0.7)
+    seed: int = 0
+
+    def to_json(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+class Trainer:
+    """A run in its folder; goes on from the folder's checkpoint where there is one."""
+
+    def __init__(self, plan: Plan, folder: Path, device: torch.device) -> None:
+        """Raises PenumbraError where the checkpoint was made by another network or is damaged."""
+        torch.manual_seed(plan.seed)
+        self.plan, self.folder, self.device = plan, folder, device
+        self.network = ShadingNet(plan.network).to(device)
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.critic = ShadingDiscriminator(plan.network).to(device, memory_format=torch.channels_last)
+        self.optimizers = {
+            "network": torch.optim.Adam(self.network.parameters(), plan.rate, (0.9, 0.99)),
+            "critic": torch.optim.Adam(self.critic.parameters(), plan.rate, (0.5, 0.99)),
+        }
+        self.step, self.seconds, self.resumed = 0, 0.0, 0
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CHECKPOINT).exists():
+            self._load()
+
+    @property
+    def done(self) -> float:
+        """Share of the run that lies behind, in [0, 1]."""
+        behind = [self.step / self.plan.steps] if self.plan.steps else []
+        behind += [self.seconds / (60 * self.plan.minutes)] if self.plan.minutes else []
+        return min(1.0, max(behind, default=1.0))
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One step of f and G, and of D where it takes part. Returns the weighted losses."""
+        rate = self.plan.rate * min(1.0, (self.step + 1) / 100) * (0.505 + 0.495 * float(np.cos(np.pi * self.done)))
+        for optimizer in self.optimizers.values():
+            optimizer.param_groups[0]["lr"] = rate
+        judged = self.done >= self.plan.critic_from and self.plan.losses.adversarial + self.plan.losses.features > 0
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+        with half:
+            maps = self.network.object_maps(batch.normal, batch.albedo, batch.bits)
+            light = self.network.light(batch.plate, batch.box)
+            predicted = self.network.generator(maps, light)
+        predicted, light = predicted.float(), light.float()
+        losses = reconstruction(predicted, batch.shading, batch.albedo, batch.importance, batch.alpha, self.plan.losses)
+        if judged:
+            self.critic.requires_grad_(False)
+            with half:
+                taught = deception(self.critic, predicted, batch.shading, maps, light, batch.alpha, self.plan.losses)
+            losses |= taught
+        self._descend("network", torch.stack([loss.float() for loss in losses.values()]).sum())
+        if judged:
+            self.critic.requires_grad_(True)
+            with half:
+                losses["critic"] = discrimination(self.critic, predicted, batch.shading, maps, light, batch.alpha)
+            self._descend("critic", losses["critic"])
+        keep = min(self.plan.average, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
+        self.step += 1
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 10.0)
+        optimizer.step()
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        tensors |= {f"critic.{k}": v for k, v in self.critic.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            for i, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{name}.{i}.{k}": v for k, v in moments.items()}
+        state = {"step": self.step, "seconds": self.seconds, "network": self.plan.network.to_json()}
+        with replacing(self.folder / CHECKPOINT) as temporary:
+            plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+            safetensors.torch.save_file(plain, temporary, {"state": json.dumps(state)})
+
+    def _load(self) -> None:
+        path = self.folder / CHECKPOINT
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                state = json.loads(file.metadata()["state"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as problem:
+            raise PenumbraError(
+                f"The checkpoint {path} is damaged.", "Delete it, or train in another folder."
+            ) from problem
+        if ShadingConfig.from_json(state["network"]) != self.plan.network:
+            raise PenumbraError(f"{path} is of a network of another size.", "Train in another folder.")
+        for name in ("network", "average", "critic"):
+            prefix = f"{name}."
+            part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            getattr(self, name).load_state_dict(part)
+        for name, optimizer in self.optimizers.items():
+            moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
+            for key, value in tensors.items():
+                if key.startswith(f"optimizer.{name}."):
+                    index, kind = key.removeprefix(f"optimizer.{name}.").split(".")
+                    moments[int(index)][kind] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": dict(moments)})
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.resumed = self.step
+
+
+def train(
+    trainer: Trainer, bulk: ShadingData, reference: ShadingData | None = None, workers: int = 1, report: float = 60.0
+) -> None:
+    """Train until the plan ends. Every `report` seconds: a line in ``log.jsonl``, a picture, a checkpoint."""
+    plan = trainer.plan
+    shown = reference or bulk
+    examples = [(f, 0) for f in shown.frames[:: max(1, len(shown.frames) // 6)][:6]]
+    shares = [1.0] if reference is None else [1.0, 0.0]
+    sources = [bulk] if reference is None else [bulk, reference]
+    # A resumed run draws other batches than those it has seen.
+    stream = batches(sources, shares, plan.moments, plan.seed + trainer.step, workers)
+    bar = tqdm(total=1.0, initial=trainer.done, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
+    sums: dict[str, list[Tensor]] = defaultdict(list)
+    with closing(stream), bar:
+        last, first_step = time.monotonic(), trainer.step
+        reported = last
+        while trainer.done < 1:
+            if reference is not None:
+                shares[1] = plan.share[0] + (plan.share[1] - plan.share[0]) * trainer.done
+                shares[0] = 1 - shares[1]
+            for name, loss in trainer.train_step(next(stream).to(trainer.device)).items():
+                sums[name].append(loss)
+            now = time.monotonic()
+            trainer.seconds += now - last
+            last = now
+            bar.update(trainer.done - bar.n)
+            if now - reported < report and trainer.done < 1:
+                continue
+            means = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
+            speed = (trainer.step - first_step) * plan.moments * VIEWS / (now - reported)
+            bar.set_postfix({"images/s": f"{speed:.1f}", **{k: f"{v:.3f}" for k, v in means.items()}})
+            _log(trainer, {**means, "images_per_second": speed})
+            (trainer.folder / "pictures").mkdir(exist_ok=True)
+            write_png(trainer.folder / "pictures" / f"{trainer.step:07d}.png", sheet(trainer.average, examples))
+            trainer.save()
+            sums.clear()
+            last = reported = time.monotonic()
+            first_step = trainer.step
+
+
+def _log(trainer: Trainer, figures: dict[str, float]) -> None:
+    line = {"step": trainer.step, "seconds": round(trainer.seconds, 1), "done": round(trainer.done, 4), **figures}
+    with (trainer.folder / "log.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+@torch.inference_mode()
+def sheet(network: ShadingNet, examples: list) -> np.ndarray:
+    """Linear RGB picture: plate, predicted and true shading (halved), albedo, predicted and true image, by row.
+
+    examples: (dataset.Frame, index of a light) pairs.
+    """
+    device = next(network.parameters()).device
+    views = [view(frame, light) for frame, light in examples]
+    batch = collate(views).to(device)
+    predicted = (
+        network(batch.plate, batch.normal, batch.albedo, batch.bits, batch.box).permute(0, 2, 3, 1).cpu().numpy()
+    )
+    rows = []
+    for shading, v in zip(np.maximum(predicted, 0), views, strict=True):
+        plate = srgb_decode(v["plate"])
+        images = (v["alpha"] * v["albedo"] * s + (1 - v["alpha"]) * 0.2 for s in (shading, v["shading"]))
+        shadings = (0.5 * v["alpha"] * s for s in (shading, v["shading"]))
+        rows.append(np.concatenate([plate, *shadings, v["albedo"], *images], 1))
+    return np.concatenate(rows)
+
+
+def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> None:
+    """Write the averaged weights, their config and their card. data: the folders that taught them."""
+    plan = trainer.plan
+    facts = {"steps": trainer.step, "images": trainer.step * plan.moments * VIEWS, "minutes": trainer.seconds / 60}
+    cards = {path.name: json.loads((path / "card.json").read_text("utf-8")) for path in data}
+    card = f"""# ShadingNet
+
+The light encoder f and the shading generator G of *Ray-marching in Camera Space* (RiCS), trained by this project from
+random weights on pictures that it rendered itself. Licence: GPL-3.0-or-later.
+
+* Command: `{command}`
+* {facts["steps"]} steps of {plan.moments} moments × {VIEWS} views ({facts["images"]} images),
+  {facts["minutes"]:.0f} minutes on {devices.describe(trainer.device)}, seed {plan.seed}.
+* Adam, learning rate {plan.rate:g} falling along a cosine; the discriminator joined after {plan.critic_from:.0%} of
+  the run; the weights are a moving average ({plan.average:g}).
+* Loss weights: {json.dumps(dataclasses.asdict(plan.losses))}. `everywhere` is added to the edge importance
+  x_w and `smooth` is the Huber threshold; both are 0 in the paper.
+* Sizes: {json.dumps(plan.network.to_json())}
+
+## Data
+
+```json
+{json.dumps(cards, indent=1)}
+```
+"""
+    save_model(folder, "shadingnet", trainer.average, {"network": plan.network.to_json(), "trained": facts}, card)

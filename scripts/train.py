@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trains the networks. `scripts/train.py shading --data DIR… --out DIR --minutes M [--export DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from backend import device as devices
+from backend.protocol import PenumbraError
+
+
+def shading(options: argparse.Namespace) -> None:
+    """Train ShadingNet, or go on training it; write its weights where --export says."""
+    from backend.shading import losses, network, train
+    from backend.shading.dataset import ShadingData
+
+    sizes = network.ShadingConfig() if options.paper else train.BUNDLED
+    weights = losses.PAPER if options.paper else losses.LossWeights()
+    if options.no_critic:
+        weights = dataclasses.replace(weights, features=0.0, adversarial=0.0)
+    plan = train.Plan(
+        network=dataclasses.replace(sizes, uses_rics=not options.no_rics),
+        losses=weights,
+        minutes=options.minutes,
+        steps=options.steps,
+        moments=options.moments,
+        rate=options.rate,
+        seed=options.seed,
+    )
+    trainer = train.Trainer(plan, options.out, devices.pick(options.device))
+    if trainer.done < 1:
+        memory, workers = options.memory * 1e9, options.workers
+        bulk = ShadingData(options.data, memory, workers)
+        reference = ShadingData(options.reference, memory, workers) if options.reference else None
+        for name, data in (("bulk", bulk), ("reference", reference)):
+            if data:
+                print(f"{name}: {data.images} images of {len(data.frames)} frames, {data.bytes / 1e9:.2f} GB", end="")
+                print(f", {data.left_out} shards left out: no room" if data.left_out else "")
+        train.train(trainer, bulk, reference, workers, options.report)
+    if options.export:
+        command = "scripts/train.py " + shlex.join(_without_paths(sys.argv[1:]))
+        train.export(trainer, options.export, [*options.data, *options.reference], command)
+
+
+def _without_paths(arguments: list[str]) -> list[str]:
+    """The arguments with folders by their names alone: a card tells nothing of the machine."""
+    return [Path(a).name if "/" in a else a for a in arguments]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    what = parser.add_subparsers(required=True)
+    p = what.add_parser("shading", help=shading.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.set_defaults(run=shading)
+    p.add_argument("--data", type=Path, nargs="+", required=True, help="folders of shards, the bulk tier")
+    p.add_argument("--reference", type=Path, nargs="+", default=[], help="folders of shards rendered with Cycles")
+    p.add_argument("--out", type=Path, required=True, help="checkpoint, log and pictures; outside the repository")
+    p.add_argument("--minutes", type=float, help="of training, over all resumptions")
+    p.add_argument("--steps", type=int)
+    p.add_argument("--moments", type=int, default=4, help="in a batch, of three views each")
+    p.add_argument("--rate", type=float, default=2e-3, help="learning rate")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--device", default="auto")
+    p.add_argument("--workers", type=int, default=1, help="threads that prepare batches")
+    p.add_argument("--memory", type=float, default=6.0, help="GB for each tier's frames")
+    p.add_argument("--report", type=float, default=60.0, help="seconds between log lines, pictures and checkpoints")
+    p.add_argument("--paper", action="store_true", help="the paper's sizes and loss weights")
+    p.add_argument("--no-rics", action="store_true", help="the ablation without the occlusion map")
+    p.add_argument("--no-critic", action="store_true", help="without D")
+    p.add_argument("--export", type=Path, help="write the weights, their config and card here")
+    options = parser.parse_args()
+    if options.run is shading and not (options.minutes or options.steps):
+        parser.error("give --minutes or --steps")
+    try:
+        options.run(options)
+    except PenumbraError as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
