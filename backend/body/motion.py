@@ -440,7 +440,8 @@ def _walk(t: np.ndarray, random: np.random.Generator) -> Angles:
     for side, shift in (("left", 0.0), ("right", np.pi)):
         p = phase + shift
         angles[f"{side}_hip"] = stride * np.sin(p) + 5
-        angles[f"{side}_knee"] = 8 + 28 * (1 + np.cos(p + 0.25)) * (np.cos(p) > -1)
+        swing_phase = np.maximum(0, np.cos(p + 0.5))  # the hip moves forward
+        angles[f"{side}_knee"] = 7 + 55 * swing_phase**1.5
         angles[f"{side}_ankle"] = -10 * np.sin(p - 0.6)
         angles[f"{side}_arm"] = -swing * np.sin(p)
         angles[f"{side}_elbow"] = 25 - 12 * np.sin(p)
