@@ -51,7 +51,9 @@ def run_inside() -> None:
         python = prepare()
     except Unprepared as problem:
         sys.exit(str(problem))
-    sys.exit(subprocess.call([str(python), *sys.argv]))
+    if os.name == "nt":  # where exec would return to the shell at once
+        sys.exit(subprocess.call([str(python), *sys.argv]))
+    os.execv(str(python), [str(python), *sys.argv])
 
 
 def find_python(version: str) -> Path | None:

@@ -10,31 +10,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from scripts import extension
+
 if TYPE_CHECKING:
     import bpy
 
-ROOT = Path(__file__).resolve().parent.parent
 BACKEND_PACKAGES = ("torch", "cv2", "embreex", "OpenEXR", "scipy", "skimage", "safetensors")
-
-
-def load_extension() -> None:
-    """Make the repository root importable as `penumbra`, as Blender does under its own prefix."""
-    spec = importlib.util.spec_from_file_location(
-        "penumbra", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["penumbra"] = module
-    if (ROOT / "__init__.py").exists():
-        spec.loader.exec_module(module)
 
 
 def missing(*packages: str) -> list[str]:
@@ -44,7 +31,7 @@ def missing(*packages: str) -> list[str]:
 MISSING_BACKEND = missing(*BACKEND_PACKAGES)
 MISSING_BPY = missing("bpy")
 
-load_extension()
+extension.load()
 collect_ignore: list[str] = []
 if MISSING_BACKEND:
     collect_ignore.append("backend")
@@ -66,7 +53,7 @@ def pytest_report_header() -> list[str]:
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository root."""
-    return ROOT
+    return extension.ROOT
 
 
 @pytest.fixture

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Harmonizes the bundled demo scene: `python3 scripts/demo.py [--out DIR]`.
+
+Prepares the environment, then does what the button in Blender does, and writes plate.png, before.png (the character's
+albedo pasted on the plate), after.png (Blender's compositor with the result), shading.exr, shadow.exr, occlusion.exr,
+sheet.png (all of them side by side) and report.json. Blender's own messages go to blender.log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import environment
+import extension
+
+ROOT = environment.ROOT
+SCENE = ROOT / "assets" / "demo" / "demo.blend"
+PASSES = ("shading", "shadow", "occlusion")
+PANEL, TITLE, GAP = 640, 36, 8  # pixels of the sheet: width of a picture, height of its title, space between
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "demo", help="folder for the pictures")
+    out = parser.parse_args().out.resolve()
+    environment.run_inside()
+    out.mkdir(parents=True, exist_ok=True)
+    _quieten(out / "blender.log")
+    extension.load()
+    from penumbra.backend.protocol import Cancelled, PenumbraError
+
+    try:
+        demonstrate(out)
+    except PenumbraError as problem:
+        print(f"\n{problem}", file=sys.stderr)
+        return 1
+    except Cancelled:
+        print("\nCancelled.", file=sys.stderr)
+        return 130
+    print(f"Wrote {out / 'sheet.png'} and the pictures on it")
+    return 0
+
+
+def demonstrate(out: Path) -> None:
+    """Run the main job on the demo scene and write every picture and the report into `out`."""
+    import bpy
+    from penumbra.blender_addon import backend_process, jobs, properties
+    from penumbra.blender_addon.character import only_character
+    from penumbra.blender_addon.harmonize import Request, export_here, harmonize
+
+    clock = Stages(jobs.TerminalLine())
+    clock.show(jobs.Progress("Opening the scene", 0.0))
+    extension.load().register()
+    bpy.ops.wm.open_mainfile(filepath=str(SCENE))
+    scene, layer = bpy.context.scene, bpy.context.view_layer
+    settings = properties.export_settings(scene)
+    request = Request(scene, layer, only_character(layer), (scene.frame_current,), settings, out / "passes")
+    outcome = jobs.run_blocking(jobs.Job(harmonize(request, export_here(clock.show))), clock)
+    backend = backend_process.running()
+    hello = (backend and backend.hello) or {}
+    clock.show(jobs.Progress("Rendering the composite", 1.0))
+    composite(scene, out / "after.png")
+    clock.show(jobs.Progress("Writing the pictures", 1.0))
+    write_pictures(scene, out)
+    clock.end()
+    extension.load().unregister()
+    report = {
+        "command": "python3 scripts/demo.py",
+        "versions": {**hello.get("versions", {}), "blender": bpy.app.version_string},
+        "device": hello.get("device", ""),
+        "resolution": [scene.render.resolution_x, scene.render.resolution_y],
+        "seconds": {stage: round(seconds, 2) for stage, seconds in clock.seconds.items()},
+        "seconds_total": round(sum(clock.seconds.values()), 2),
+        "notices": list(outcome.notices),
+    }
+    from penumbra.backend.protocol import write_json
+
+    write_json(out / "report.json", report)
+
+
+class Stages:
+    """Shows progress as the extension does, and keeps the seconds that each stage took."""
+
+    def __init__(self, line: Any) -> None:
+        self.seconds: dict[str, float] = {}
+        self._line = line
+        self._stage, self._since = "", time.perf_counter()
+
+    def show(self, progress: Any) -> None:
+        self._line.show(progress)
+        if progress.stage != self._stage:
+            self._account()
+            self._stage = progress.stage
+
+    def end(self) -> None:
+        self._account()
+        self._line.end()
+
+    def _account(self) -> None:
+        now = time.perf_counter()
+        if self._stage:
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._since
+        self._since = now
+
+
+def composite(scene: Any, path: Path) -> None:
+    """Render the scene's compositor tree as an artist does with F12."""
+    import bpy
+
+    scene.render.filepath = str(path)
+    scene.render.image_settings.file_format = "PNG"
+    scene.render.image_settings.color_mode = "RGB"
+    scene.render.image_settings.color_depth = "8"
+    bpy.ops.render.render(write_still=True)
+
+
+def write_pictures(scene: Any, out: Path) -> None:
+    """plate.png, before.png, the passes and the sheet, from the result's images."""
+    import numpy as np
+    from penumbra.backend import images
+
+    plate = plate_of(scene)
+    images.write_png(out / "plate.png", plate)
+    channels = images.read_exr(result_image(out, "albedo"))
+    albedo = np.stack([channels[c] for c in "RGB"], axis=-1)
+    alpha = channels["A"][..., None]
+    images.write_png(out / "before.png", albedo * alpha + plate * (1 - alpha))
+    for name in PASSES:
+        shutil.copyfile(result_image(out, name), out / f"{name}.exr")
+    write_sheet(out)
+
+
+def plate_of(scene: Any) -> Any:
+    """The camera's background image at the render's size: (H, W, 3) linear."""
+    import cv2
+    import numpy as np
+    from penumbra.backend.images import srgb_decode
+
+    plate = next(b.image for b in scene.camera.data.background_images if b.image)
+    width, height = plate.size
+    pixels = np.empty(width * height * plate.channels, np.float32)
+    plate.pixels.foreach_get(pixels)
+    rgb = pixels.reshape(height, width, plate.channels)[::-1, :, :3]  # Blender's rows go up
+    linear = rgb if plate.is_float else srgb_decode(rgb)
+    scale = scene.render.resolution_percentage / 100
+    size = round(scene.render.resolution_x * scale), round(scene.render.resolution_y * scale)
+    return linear if size == (width, height) else cv2.resize(linear, size, interpolation=cv2.INTER_AREA)
+
+
+def result_image(out: Path, name: str) -> Path:
+    return next(iter(sorted((out / "passes").glob(f"*{name}*.exr"))))
+
+
+def write_sheet(out: Path) -> None:
+    """Every picture of the demo in one, each under its title."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    pictures = {
+        "Plate": Image.open(out / "plate.png"),
+        "Before: the character's albedo": Image.open(out / "before.png"),
+        "After: Harmonize Shading": Image.open(out / "after.png"),
+        "Shading": _displayed(out / "shading.exr"),
+        "Shadow": _displayed(out / "shadow.exr"),
+        "Occlusion": _displayed(out / "occlusion.exr"),
+    }
+    width, height = pictures["Plate"].size
+    height = round(height * PANEL / width)
+    columns, rows = 3, 2
+    size = columns * (PANEL + GAP) + GAP, rows * (height + TITLE + GAP) + GAP
+    sheet = Image.new("RGB", size, (24, 24, 24))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(22)
+    for k, (title, picture) in enumerate(pictures.items()):
+        x, y = GAP + k % columns * (PANEL + GAP), GAP + k // columns * (height + TITLE + GAP)
+        draw.text((x + 4, y + 4), title, font=font, fill=(230, 230, 230))
+        sheet.paste(picture.convert("RGB").resize((PANEL, height), Image.Resampling.LANCZOS), (x, y + TITLE))
+    sheet.save(out / "sheet.png")
+
+
+def _displayed(path: Path) -> Any:
+    """An EXR as a display shows it."""
+    import numpy as np
+    from penumbra.backend.images import read_image, srgb_encode
+    from PIL import Image
+
+    return Image.fromarray((np.clip(srgb_encode(read_image(path)), 0, 1) * 255 + 0.5).astype(np.uint8))
+
+
+def _quieten(log: Path) -> None:
+    """Send what Blender's libraries print to a log, and keep the terminal for progress."""
+    terminal = os.dup(1)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+    sys.stdout = os.fdopen(terminal, "w")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
