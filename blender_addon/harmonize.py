@@ -64,7 +64,8 @@ def harmonize(request: Request, exporting: Export) -> jobs.Steps:
         yield Progress("Writing the result", COMPUTED)
         result = HarmonizeResult.load(folder)
         applied = passes.apply_result(_scene(scene_uid), name, result, folder, settings, output)
-        bpy.ops.ed.undo_push(message="Harmonize Shading")
+        if bpy.ops.ed.undo_push.poll():  # there is no undo without a window
+            bpy.ops.ed.undo_push(message="Harmonize Shading")
         resumable = False
     finally:
         if not resumable:

@@ -232,10 +232,12 @@ def _drop(*_: object) -> None:
 
 
 def _redraw() -> None:
+    """Draw the panels that show the job again, and not the view beside them."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "NODE_EDITOR", "PREFERENCES"):
-                area.tag_redraw()
+            for region in area.regions:
+                if (area.type, region.type) in (("VIEW_3D", "UI"), ("PREFERENCES", "WINDOW")):
+                    region.tag_redraw()
 
 
 # The part that every job has in common: the backend's run on a job folder.

@@ -38,7 +38,10 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
         button.operator(
             "penumbra.harmonize", icon="SHADING_RENDERED", text="Harmonize Again" if has_result else "Harmonize Shading"
         )
-        _draw_findings(layout, context, job, character, problem)
+        outcome = job.outcome if job and has_result else None
+        if job and job.problem:
+            problem = job.problem
+        _draw_findings(layout, context, character, problem, outcome)
 
 
 class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
@@ -61,10 +64,10 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
             column = layout.column()
             column.label(text=name, icon="ARMATURE_DATA")
             for socket in ("Shading Strength", "Shadow Strength", "Mute"):
-                column.prop(node.inputs[socket], "default_value", text=socket, slider=True)
-            row = column.row(align=True)
-            row.operator("penumbra.connect").character = name
-            row.operator("penumbra.remove", icon="TRASH").character = name
+                column.prop(node.inputs[socket], "default_value", text=socket.removesuffix(" Strength"), slider=True)
+            if not any(output.is_linked for output in node.outputs):
+                column.operator("penumbra.connect").character = name
+            column.operator("penumbra.remove", icon="TRASH").character = name
         if not passes.is_plate_exact(context.scene):
             warning = layout.column()
             _draw_text(warning, context, "The plate is not shown exactly as it is", "INFO")
@@ -127,22 +130,20 @@ def _draw_progress(layout: bpy.types.UILayout, job: jobs.Job) -> None:
 def _draw_findings(
     layout: bpy.types.UILayout,
     context: bpy.types.Context,
-    job: jobs.Job | None,
     character: Character | None,
     problem: PenumbraError | None,
+    outcome: jobs.Outcome | None,
 ) -> None:
-    """Why the last job failed or what came of it, and what is known about the next one."""
-    if job and job.problem:
-        problem = job.problem
+    """What is missing or failed, or what came of the last job and is known about the next one."""
     if problem:
         _draw_text(layout, context, problem.message, "ERROR")
         _draw_text(layout, context, problem.remedy, "BLANK1")
         return
-    if job and job.outcome:
-        _draw_text(layout, context, job.outcome.message, "CHECKMARK")
+    if outcome:
+        _draw_text(layout, context, outcome.message, "CHECKMARK")
     settings = properties.export_settings(context.scene)
     known = notices.scene_notices(context.scene, context.view_layer, character, settings)
-    for notice in dict.fromkeys((*known, *(job.outcome.notices if job and job.outcome else ()))):
+    for notice in dict.fromkeys((*known, *(outcome.notices if outcome else ()))):
         _draw_text(layout, context, notice, "INFO")
 
 

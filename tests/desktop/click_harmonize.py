@@ -20,7 +20,7 @@ import bpy
 
 SCENE, EVENTS = (Path(argument) for argument in sys.argv[sys.argv.index("--") + 1 :])
 PACKAGE = "bl_ext.user_default.penumbra"
-SHOWN_S = 2.5  # longer than two screenshots are apart
+SHOWN_S = 4.0  # longer than two screenshots are apart
 _events: list[dict[str, object]] = []
 
 
