@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from backend.rays.camera import crop_camera, perspective
 from backend.rays.directions import RICS_DIRECTIONS, pack_bits
 
 SIZE = 128
+WHOLE = perspective(100, 100, np.radians(60))
 
 
 def sphere(radius: float = 52.0) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +85,7 @@ def write_shard(path: Path, moments: int, lights: int, seed: int = 0) -> None:
         path,
         **{name: np.stack([f[name] for f in frames]) for name in frames[0]},
         box=np.tile(np.float32([0.2, 0.1, 0.8, 0.7]), (count, 1)),
-        projection=np.tile(np.eye(4), (count, 1, 1)),
+        projection=np.tile(crop_camera(WHOLE, (20, 10, 80, 70), (SIZE, SIZE)).projection, (count, 1, 1)),
         world_from_camera=np.tile(np.eye(4), (count, 1, 1)),
         identity=np.repeat([f"ball-{k}" for k in range(moments)], 3),
         clip=np.array(["none"] * count),

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measures ShadingNet, the light probe and their rivals on test shards, by the design's measures.
+
+Every frame counts the same; within a frame the foreground pixels, weighted by coverage.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from ..images import srgb_decode, srgb_encode
+from ..rays.directions import RICS_DIRECTIONS, unpack_bits
+from . import probe as probes
+from .baselines import fit_harmonics, plate_directions, shade_harmonics
+from .dataset import Frame
+from .network import ShadingNet
+from .probe import LightProbe, Sun
+
+BRIGHTEST = 4.0  # linear shading is clipped here
+EVEN = 0.05  # strength over mean shading under which light has no direction worth measuring
+METRICS = ("rgb_mse", "shading_mse", "shading_mse_scaled", "direction_error")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """shading: (P, 3) of a frame's foreground. direction: (3,) camera space, where most light comes from, if known."""
+
+    shading: np.ndarray
+    direction: np.ndarray | None = None
+
+
+Method = Callable[[Frame, int], Estimate]
+"""Shading of a frame under one of its lights, of which it may look at the plate only."""
+
+
+def measure(estimate: np.ndarray, true: np.ndarray, albedo: np.ndarray, alpha: np.ndarray) -> dict[str, float]:
+    """The design's shading errors of one frame: (P, 3) linear estimate, truth and albedo, (P,) coverage."""
+    weight = (alpha / (3 * alpha.sum()))[:, None]
+
+    def mse(a: np.ndarray, b: np.ndarray) -> float:
+        return float((weight * (a - b) ** 2).sum())
+
+    def display(shading: np.ndarray) -> np.ndarray:
+        return srgb_encode(np.clip(shading * albedo, 0, 1))
+
+    clipped = np.clip(true, 0, BRIGHTEST)
+    plain = np.clip(estimate, 0, BRIGHTEST)
+    scale = float((weight * plain * clipped).sum() / max((weight * plain * plain).sum(), 1e-12))
+    return {
+        "rgb_mse": mse(display(estimate), display(true)),
+        "shading_mse": mse(plain, clipped),
+        "shading_mse_scaled": mse(np.clip(scale * plain, 0, BRIGHTEST), clipped),
+    }
+
+
+def true_probe(frame: Frame, light: int) -> LightProbe:
+    """The light that a frame was rendered with, in camera space."""
+    suns = tuple(Sun(s[:3], s[3:6], float(s[6])) for s in frame.suns[light].astype(np.float64) if s[3:6].any())
+    return LightProbe(frame.radiance[light], np.zeros(3, np.float32), suns, frame.world_from_camera[:3, :3])
+
+
+def direction_error(estimate: np.ndarray, truth: LightProbe) -> float | None:
+    """Degrees between the dominant directions; None where the true light is nearly even."""
+    mean = float(np.mean(truth.radiance)) + sum(float(np.mean(s.irradiance)) for s in truth.suns)
+    if truth.strength < EVEN * max(mean, 1e-9):
+        return None
+    return float(np.degrees(np.arccos(np.clip(truth.dominant_direction @ estimate, -1, 1))))
+
+
+def sun_visibility(bits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What RiCS (P,) uint64 tells of suns, for shards hold no meshes: (K, 3) directions → (P, K) smoothly in [0, 1]."""
+    visible = ~unpack_bits(bits)
+
+    def visibility(directions: np.ndarray) -> np.ndarray:
+        near = np.exp((np.asarray(directions) @ RICS_DIRECTIONS.T - 1) / 0.04)
+        return visible.astype(np.float32) @ (near / near.sum(1, keepdims=True)).T.astype(np.float32)
+
+    return visibility
+
+
+def by_probe(probe: LightProbe, frame: Frame) -> Estimate:
+    """A probe's shading of a frame, and its dominant direction."""
+    hidden = unpack_bits(frame.bits)
+    suns = np.array([sun.direction for sun in probe.suns]).reshape(-1, 3)
+    shading = probe.shade(~hidden, frame.normal.astype(np.float32), sun_visibility(frame.bits)(suns))
+    return Estimate(shading, probe.dominant_direction)
+
+
+def no_harmonization(frame: Frame, light: int) -> Estimate:
+    """The albedo as it is."""
+    return Estimate(np.ones_like(frame.albedo, np.float32))
+
+
+def constant(frame: Frame, light: int) -> Estimate:
+    """The plate's mean colour."""
+    mean = srgb_decode(frame.plates[light].astype(np.float32) / 255).mean((0, 1))
+    return Estimate(np.broadcast_to(mean, frame.albedo.shape))
+
+
+def nine_harmonics(frame: Frame, light: int) -> Estimate:
+    """Nine spherical harmonics fitted to the plate."""
+    directions = plate_directions(frame.projection, frame.box)
+    coefficients = fit_harmonics(frame.plates[light].astype(np.float32) / 255, directions)
+    vector = np.array([0.2126, 0.7152, 0.0722]) @ coefficients[1:4].T
+    length = np.linalg.norm(vector)
+    shading = shade_harmonics(coefficients, frame.normal.astype(np.float32))
+    return Estimate(shading, vector / length if length > 1e-6 else np.array([0.0, 1.0, 0.0]))
+
+
+def true_light(frame: Frame, light: int) -> Estimate:
+    """The probe with the true light: what a probe can reach."""
+    return by_probe(true_probe(frame, light), frame)
+
+
+def by_network(network: ShadingNet) -> Method:
+    """A ShadingNet's shading."""
+
+    def estimate(frame: Frame, light: int) -> Estimate:
+        return Estimate(_predict(network, frame, light)[frame.pixels])
+
+    return estimate
+
+
+def by_fitted_probe(network: ShadingNet) -> Method:
+    """The probe that is fitted to a ShadingNet's shading."""
+
+    def estimate(frame: Frame, light: int) -> Estimate:
+        shading = _predict(network, frame, light)[frame.pixels]
+        fitted = probes.fit(shading, frame.bits, frame.normal, frame.alpha, sun_visibility=sun_visibility(frame.bits))
+        return by_probe(fitted, frame)
+
+    return estimate
+
+
+def _predict(network: ShadingNet, frame: Frame, light: int) -> np.ndarray:
+    """(128·128, 3) shading."""
+    images = (frame.image(a) for a in (frame.albedo, frame.normal, frame.bits, frame.alpha))
+    return network.predict(frame.plates[light].astype(np.float32) / 255, *images, frame.box).reshape(-1, 3)
+
+
+def evaluate(frames: Iterable[Frame], methods: dict[str, Method], split: str) -> list[dict]:
+    """One row of means a method: {"method", "split", "images", *METRICS}; direction_error is the median, in degrees.
+
+    A metric that a method does not define is absent from its row.
+    """
+    figures: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in methods}
+    for frame in tqdm(list(frames), unit="frame"):
+        if not len(frame.pixels):
+            continue
+        albedo, alpha = frame.albedo.astype(np.float32), frame.alpha.astype(np.float32)
+        for light in range(len(frame.plates)):
+            truth, shading = true_probe(frame, light), frame.shading[light].astype(np.float32)
+            for name, method in methods.items():
+                estimate = method(frame, light)
+                for metric, value in measure(estimate.shading, shading, albedo, alpha).items():
+                    figures[name][metric].append(value)
+                degrees = None if estimate.direction is None else direction_error(estimate.direction, truth)
+                if degrees is not None:
+                    figures[name]["direction_error"].append(degrees)
+    rows = []
+    for name, of_method in figures.items():
+        middle = {m: np.median if m == "direction_error" else np.mean for m in METRICS}
+        means = {m: float(middle[m](of_method[m])) for m in METRICS if of_method.get(m)}
+        rows.append({"method": name, "split": split, "images": len(of_method["rgb_mse"]), **means})
+    return rows
+
+
+def results_table(rows: list[dict]) -> str:
+    """The rows as a Markdown table, errors in thousandths."""
+    heads = ("RGB MSE ×10³", "shading MSE ×10³", "after one scale ×10³", "light direction")
+    lines = [f"| method | {' | '.join(heads)} |", "|---|---:|---:|---:|---:|"]
+    for row in rows:
+        cells = [f"{1000 * row[m]:.2f}" if m in row else "" for m in METRICS[:3]]
+        cells.append(f"{row['direction_error']:.0f}°" if "direction_error" in row else "")
+        lines.append(f"| {row['method']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

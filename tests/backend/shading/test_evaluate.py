@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The measures against figures worked out by hand, and the rivals against light that is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from backend.rays.camera import crop_camera, perspective, primary_rays
+from backend.shading import baselines, evaluate
+from backend.shading.crop import plate_box
+from backend.shading.dataset import Frame, ShadingData
+from backend.shading.probe_fit import fibonacci_sphere
+
+from .toy_shards import lamp_plate, write_shard
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> list[Frame]:
+    folder = tmp_path_factory.mktemp("shards")
+    write_shard(folder / "shard_00000.npz", moments=2, lights=2)
+    return ShadingData([folder]).frames
+
+
+def test_measures_by_hand() -> None:
+    true = np.array([[1.0, 1, 1], [5, 5, 5], [9, 9, 9]])
+    estimate = np.array([[0.5, 0.5, 0.5], [2, 2, 2], [0, 0, 0]])
+    albedo, alpha = np.full((3, 3), 0.5), np.array([1.0, 1.0, 0.0])
+    found = evaluate.measure(estimate, true, albedo, alpha)
+    assert found["shading_mse"] == pytest.approx((0.5**2 + 2**2) / 2)  # 5 is clipped to 4
+    assert found["shading_mse_scaled"] == pytest.approx(0)
+    # sRGB: 0.5 → 0.7354, 0.25 → 0.5371; the second pixel is white in both.
+    assert found["rgb_mse"] == pytest.approx((0.7354 - 0.5371) ** 2 / 2, abs=1e-4)
+
+
+def test_the_true_light_explains_the_truth_and_its_mirror_image_does_not(frames: list[Frame]) -> None:
+    rows = evaluate.evaluate(frames, {"true": evaluate.true_light, "mirrored": mirrored_light}, "toy")
+    true, mirrored = rows
+    assert true["images"] == 12
+    assert true["direction_error"] < 0.1
+    assert true["shading_mse"] < 0.004
+    assert mirrored["shading_mse"] > 10 * true["shading_mse"]
+    assert mirrored["direction_error"] > 20
+
+
+def mirrored_light(frame: Frame, light: int) -> evaluate.Estimate:
+    suns = frame.suns * np.float32([-1, 1, 1, 1, 1, 1, 1])
+    return evaluate.true_light(Frame(**{**vars(frame), "suns": suns}), light)
+
+
+def test_a_network_is_measured_where_the_character_is(frames: list[Frame]) -> None:
+    class Oracle:
+        def predict(self, plate, albedo, normal, bits, alpha, box) -> np.ndarray:
+            frame = next(f for f in frames if np.array_equal(f.image(f.bits), bits))
+            light = int(np.argmin([np.abs(p / 255 - plate).sum() for p in frame.plates]))
+            np.testing.assert_array_equal(albedo, frame.image(frame.albedo))
+            return frame.image(frame.shading[light].astype(np.float32))
+
+    row = evaluate.evaluate(frames, {"oracle": evaluate.by_network(Oracle())}, "toy")[0]
+    assert row["shading_mse"] == 0
+    assert "direction_error" not in row
+    # A probe has to explain the oracle's shading nearly as well as the true light does.
+    fitted = evaluate.evaluate(frames[:2], {"probe": evaluate.by_fitted_probe(Oracle())}, "toy")[0]
+    assert fitted["shading_mse"] < 0.02
+    assert fitted["direction_error"] < 20
+
+
+def test_suns_are_hidden_where_rics_says_so(frames: list[Frame]) -> None:
+    from backend.rays.directions import RICS_DIRECTIONS, unpack_bits
+
+    bits = frames[0].bits
+    visible = evaluate.sun_visibility(bits)(RICS_DIRECTIONS)
+    # A direction's own bit outweighs all its neighbours'.
+    np.testing.assert_array_equal(visible[:, 12:48] > 0.5, ~unpack_bits(bits)[:, 12:48])
+
+
+def test_harmonics_are_orthonormal_and_their_shading_is_the_cosine_integral() -> None:
+    directions = fibonacci_sphere(20_000)
+    basis = baselines.harmonics(directions)
+    np.testing.assert_allclose(basis.T @ basis / len(basis), np.eye(9), atol=0.01)
+    coefficients = np.random.default_rng(0).normal(size=(9, 3)) * 0.1
+    coefficients[0] = 2
+    radiance = basis @ coefficients
+    normals = fibonacci_sphere(20)
+    integral = np.maximum(normals @ directions.T, 0) @ radiance * 4 / len(directions)
+    np.testing.assert_allclose(baselines.shade_harmonics(coefficients, normals), integral, atol=0.01)
+
+
+def test_plate_directions_are_those_of_the_whole_frame() -> None:
+    camera = perspective(640, 360, np.radians(50))
+    box = (300, -20, 500, 180)
+    crop = crop_camera(camera, box, (128, 128))
+    directions = baselines.plate_directions(crop.projection, plate_box(box, 640, 360), size=4)
+    x, y = np.meshgrid((np.arange(4) + 0.5) * 160, (np.arange(4) + 0.5) * 90)
+    np.testing.assert_allclose(directions, primary_rays(camera, np.stack([x, y], -1))[1], atol=1e-5)
+
+
+@pytest.mark.parametrize(("lamp", "axis", "sign"), [((-0.9, 0, -0.4), 0, -1), ((0, 0.9, -0.4), 1, 1)])
+def test_nine_harmonics_find_the_side_of_a_glow(lamp: tuple, axis: int, sign: int) -> None:
+    plate = lamp_plate(np.array(lamp), np.ones(3), np.full(3, 0.05)) / np.float32(255)
+    camera = perspective(128, 128, np.radians(70))
+    directions = baselines.plate_directions(camera.projection, np.array([0.0, 0, 1, 1]))
+    coefficients = baselines.fit_harmonics(plate, directions)
+    sides = np.zeros((2, 3))
+    sides[:, axis] = [1, -1]
+    bright, dark = baselines.shade_harmonics(coefficients, sides)[::sign]
+    assert bright.min() > dark.max() * 1.2
+
+
+def test_the_table_shows_thousandths_and_leaves_out_what_is_not_defined() -> None:
+    rows = [
+        {"method": "a", "rgb_mse": 0.00456, "shading_mse": 0.1, "shading_mse_scaled": 0.05, "direction_error": 12.4},
+        {"method": "b", "rgb_mse": 0.001, "shading_mse": 0.1, "shading_mse_scaled": 0.05},
+    ]
+    assert evaluate.results_table(rows).splitlines()[2:] == [
+        "| a | 4.56 | 100.00 | 50.00 | 12° |",
+        "| b | 1.00 | 100.00 | 50.00 |  |",
+    ]

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Training learns, goes on where it stopped, and exports what it has learned."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from backend import weights
+from backend.protocol import PenumbraError
+from backend.shading import train
+from backend.shading.dataset import ShadingData, collate, view
+from backend.shading.network import ShadingConfig
+
+from .toy_shards import write_shard
+
+TINY = ShadingConfig(
+    encoder_stem=4,
+    encoder_widths=(8, 8),
+    light_channels=8,
+    stem=8,
+    widths=(8, 8, 8, 8),
+    norm="layer",
+    critic_widths=(8, 8, 8, 8),
+)
+PLAN = train.Plan(network=TINY, steps=16, moments=1, rate=5e-3, critic_from=0.5)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> ShadingData:
+    folder = tmp_path_factory.mktemp("shards")
+    write_shard(folder / "shard_00000.npz", moments=1, lights=1)
+    return ShadingData([folder])
+
+
+def test_a_run_learns_logs_and_exports(data: ShadingData, tmp_path: Path) -> None:
+    trainer = train.Trainer(PLAN, tmp_path / "run", CPU)
+    batch = collate([view(frame, 0) for frame in data.frames])
+
+    def error() -> float:
+        predicted = trainer.average(batch.plate, batch.normal, batch.albedo, batch.bits, batch.box)
+        return float(((predicted - batch.shading) * batch.alpha).abs().sum() / batch.alpha.sum())
+
+    before = error()
+    train.train(trainer, data, data, report=0)
+    assert error() < 0.8 * before
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert len(log) == trainer.step == 16
+    assert "critic" not in log[7]  # D joins half-way
+    assert {"critic", "features", "adversarial", "images_per_second"} <= set(log[8])
+    assert len(list((tmp_path / "run" / "pictures").glob("*.png"))) == 16
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "card.json").write_text('{"tier": "toy"}')
+    train.export(trainer, tmp_path / "weights" / "net", [tmp_path / "data"], "train it")
+    network, config = weights.load_model("net", tmp_path / "weights")
+    assert config["trained"]["steps"] == 16
+    card = (tmp_path / "weights" / "net" / "card.md").read_text()
+    assert '"tier": "toy"' in card
+    assert str(tmp_path) not in card
+    arguments = batch.plate, batch.normal, batch.albedo, batch.bits, batch.box
+    with torch.no_grad():
+        torch.testing.assert_close(network(*arguments), trainer.average(*arguments), atol=0.02, rtol=0.02)
+
+
+def test_a_stopped_run_goes_on_exactly(data: ShadingData, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    plan = dataclasses.replace(PLAN, critic_from=0.0)
+    batch = collate([view(frame, 0) for frame in data.frames])
+    trainer = train.Trainer(plan, tmp_path, CPU)
+    for _ in range(3):
+        trainer.train_step(batch)
+    trainer.save()
+    resumed = train.Trainer(plan, tmp_path, CPU)
+    assert resumed.step == 3
+    kept, again = (t.train_step(batch) for t in (trainer, resumed))
+    assert kept.keys() == again.keys()
+    for name, loss in kept.items():
+        torch.testing.assert_close(loss, again[name], msg=name)
+    for mine, theirs in zip(trainer.average.parameters(), resumed.average.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_a_checkpoint_of_another_network_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    train.Trainer(PLAN, tmp_path, CPU).save()
+    other = dataclasses.replace(PLAN, network=dataclasses.replace(TINY, uses_rics=False))
+    with pytest.raises(PenumbraError, match="another size"):
+        train.Trainer(other, tmp_path, CPU)
+    (tmp_path / train.CHECKPOINT).write_bytes(b"\x00" * 64)
+    with pytest.raises(PenumbraError, match="damaged"):
+        train.Trainer(PLAN, tmp_path, CPU)
+
+
+def test_the_sheet_shows_what_is_there(data: ShadingData, tmp_path: Path) -> None:
+    trainer = train.Trainer(PLAN, tmp_path, CPU)
+    picture = train.sheet(trainer.average, [(frame, 0) for frame in data.frames])
+    assert picture.shape == (3 * 128, 6 * 128, 3)
+    shown = view(data.frames[1], 0)
+    np.testing.assert_allclose(picture[128:256, 256:384], shown["shading"] / 2, atol=1e-6)
+    np.testing.assert_allclose(picture[128:256, 384:512], shown["albedo"])
