@@ -98,7 +98,7 @@ def make_shading(arguments: argparse.Namespace) -> None:
             for shard in due:
                 bar.update(task(shard))
             return
-        pool = multiprocessing.get_context("spawn").Pool(arguments.workers, _start_worker, maxtasksperchild=40)
+        pool = multiprocessing.get_context("spawn").Pool(arguments.workers, _start_worker)
         with pool:  # ends the workers on the way out, finished or not
             for size in pool.imap_unordered(task, due):
                 bar.update(size)

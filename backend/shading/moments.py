@@ -17,8 +17,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from ..body import motion as motions
-from ..body.motion import INDEX, Motion
-from ..protocol import Camera
+from ..body.motion import INDEX, Bvh, Motion
+from ..body.people import Person, make_person, pose_person
+from ..protocol import CHARACTER, Camera, Mesh
 from ..rays.camera import crop_camera, look_at, perspective, project
 from . import environments
 from .crop import CROP, Box, crop_box
@@ -96,16 +97,16 @@ def moments(sources: Sources, seed: int, shard: int, count: int, lights: int) ->
 
 
 def _window(sources: Sources, random: np.random.Generator, count: int, lights: int) -> Iterator[Moment]:
-    identity = int(random.choice(SPLITS[sources.split]))
-    clip = _clip(sources, random, count)
-    poses = [_posed(identity, clip.pose[f], clip.trans[f]) for f in range(0, count * STRIDE, STRIDE)]
+    person = _person(int(random.choice(SPLITS[sources.split])))
+    clip = _clip(sources, person.joints, random, count)
+    poses = [_posed(person, clip.pose[f], clip.trans[f]) for f in range(0, count * STRIDE, STRIDE)]
     level = min(float(skin.mesh.vertices[:, 2].min()) for skins in poses for skin in skins)
-    rig = _Rig.draw(clip, random)
+    rig = _Rig.draw(clip, person.joints, random)
     first = int(clip.name.rpartition("@")[2])
     for step, skins in enumerate(poses):
         shots = [rig.shot(view, step * STRIDE, skins, random) for view in range(VIEWS)]
         yield Moment(
-            f"person-{identity}",
+            person.identity,
             clip.name.rpartition("@")[0],
             first + step * STRIDE,
             skins,
@@ -115,13 +116,14 @@ def _window(sources: Sources, random: np.random.Generator, count: int, lights: i
         )
 
 
-def _clip(sources: Sources, random: np.random.Generator, count: int) -> Motion:
+def _clip(sources: Sources, joints: np.ndarray, random: np.random.Generator, count: int) -> Motion:
     """A stretch of a motion; "@" and its first frame are added to its name."""
     if sources.motions and random.random() < 0.7:
-        whole = _bvh(sources.motions[random.integers(len(sources.motions))])
+        path = sources.motions[random.integers(len(sources.motions))]
+        whole = motions.resample(motions.retarget(_bvh(path), joints, path.stem))
     else:
         habit = int(random.integers(40)) + (1000 if sources.split == "test" else 0)
-        whole = motions.builtin(str(random.choice(motions.BUILTIN)), habit)
+        whole = motions.builtin(str(random.choice(motions.BUILTIN)), habit, rest_joints=joints)
     if random.random() < 0.5:
         whole = motions.mirror(whole)
     length = count * STRIDE
@@ -131,8 +133,30 @@ def _clip(sources: Sources, random: np.random.Generator, count: int) -> Motion:
 
 
 @functools.lru_cache(maxsize=64)
-def _bvh(path: Path) -> Motion:
-    return motions.load_motion(path)
+def _bvh(path: Path) -> Bvh:
+    return motions.load_bvh(path)
+
+
+@functools.lru_cache(maxsize=32)
+def _person(seed: int) -> Person:
+    return make_person(seed)
+
+
+def _posed(person: Person, pose: np.ndarray, trans: np.ndarray) -> list[Skin]:
+    """The person's parts in a pose, in world space."""
+    skins = []
+    for posed in pose_person(person, pose, trans):
+        part = posed.part
+        mesh = Mesh(
+            part.name,
+            CHARACTER,
+            (posed.vertices @ _Z_UP.T).astype(np.float32),
+            posed.faces.astype(np.int32),
+            (posed.corner_normals @ _Z_UP.T).astype(np.float32),
+        )
+        rough = 0.2 if part.name == "skin" else 0.5  # cloth scatters back more than skin
+        skins.append(Skin(mesh, part.uv, part.texture.astype(np.float32), part.roughness, part.specular, rough))
+    return skins
 
 
 @dataclass(frozen=True)
@@ -148,8 +172,8 @@ class _Rig:
     aims: np.ndarray
 
     @classmethod
-    def draw(cls, clip: Motion, random: np.random.Generator) -> _Rig:
-        joints = motions.forward_kinematics(clip.pose, clip.trans)
+    def draw(cls, clip: Motion, rest_joints: np.ndarray, random: np.random.Generator) -> _Rig:
+        joints = motions.forward_kinematics(clip.pose, clip.trans, rest_joints)
         chest = gaussian_filter1d(joints[:, INDEX["spine3"]] @ _Z_UP.T, 8, axis=0, mode="nearest")
         hips = (joints[:, INDEX["left_hip"]] - joints[:, INDEX["right_hip"]]).mean(0) @ _Z_UP.T
         front = np.arctan2(-hips[0], hips[1])  # a quarter turn clockwise from the left hip's side

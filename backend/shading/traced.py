@@ -296,7 +296,7 @@ def _sunlight(origins: np.ndarray, normals: np.ndarray, scene: RayScene, sun: Su
 
 def _add(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
     """total[rows] += values, rows repeated; total (N, L, 3)."""
-    flat = values.reshape(len(values), -1)
+    flat = values.reshape(len(values), total[0].size)
     for column in range(flat.shape[1]):
         total.reshape(len(total), -1)[:, column] += np.bincount(rows, flat[:, column], len(total)).astype(np.float32)
 

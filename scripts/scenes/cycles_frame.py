@@ -42,7 +42,7 @@ class Stage:
         self._folder = tempfile.TemporaryDirectory()
 
     def person(self, identity: str, skins: list[Skin]) -> None:
-        """Show a person in a pose; skins are in world space. The same identity keeps its materials."""
+        """Show a person in a pose; skins are in world space. The same identity keeps its materials, and its creases."""
         if identity != self._identity:
             for part in self._parts:
                 mesh = part.data
@@ -150,9 +150,34 @@ def _new_part(skin: Skin) -> bpy.types.Object:
     mesh = bpy.data.meshes.new(skin.mesh.name)
     mesh.from_pydata(skin.mesh.vertices.tolist(), [], skin.mesh.triangles.tolist())
     mesh.shade_smooth()
+    _mark_sharp_edges(mesh, skin)
     mesh.uv_layers.new(name="uv").uv.foreach_set("vector", skin.corner_uv.astype(np.float32).ravel())
     mesh.materials.append(_new_material(skin))
     return bpy.data.objects.new(skin.mesh.name, mesh)
+
+
+def _mark_sharp_edges(mesh: bpy.types.Mesh, skin: Skin) -> None:
+    """Split the smooth shading where the normals of two triangles differ at a vertex that they share."""
+    count = len(mesh.vertices)
+    triangles, normals = skin.mesh.triangles.astype(np.int64), skin.mesh.corner_normals
+    edges, seen = [], []
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        forward = triangles[:, a] < triangles[:, b]
+        low, high = np.where(forward, a, b), np.where(forward, b, a)
+        row = np.arange(len(triangles))
+        edges.append(triangles[row, low] * count + triangles[row, high])
+        seen.append(normals[row, low])
+    keys, edge = np.unique(np.concatenate(edges), return_inverse=True)
+    seen = np.concatenate(seen)
+    first = np.zeros((len(keys), 3), np.float32)
+    first[edge] = seen
+    sharp = np.zeros(len(keys), bool)
+    np.logical_or.at(sharp, edge, (seen * first[edge]).sum(1) < 0.99)
+    ends = np.empty(2 * len(mesh.edges), np.int64)
+    mesh.edges.foreach_get("vertices", ends)
+    ends = np.sort(ends.reshape(-1, 2), axis=1)
+    marks = sharp[np.searchsorted(keys, ends[:, 0] * count + ends[:, 1])]
+    mesh.attributes.new("sharp_edge", "BOOLEAN", "EDGE").data.foreach_set("value", marks)
 
 
 def _new_material(skin: Skin) -> bpy.types.Material:
