@@ -9,14 +9,16 @@ outline where light grazes (Hanika, "Hacking the Shadow Terminator", Ray Tracing
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..protocol import CHARACTER, HOLDOUT, PROP, ROLES, Camera
-from .camera import pixel_centres, primary_rays
+from .camera import pixel_centres, primary_rays, project
 from .directions import RICS_DIRECTIONS, SOLID_ANGLES, pack_bits, unpack_bits
 from .scene import Hits, RayScene, in_chunks
+
+_GRAZING = 1e-3  # cosine; a ray along the surface counts as into it, or rounding would decide for every wall and floor
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def trace(scene: RayScene, camera: Camera) -> SurfaceMap:
     origins, normals = _origins_and_normals(surface)
 
     def cast(rows: slice) -> None:
-        leaving = normals[rows] @ RICS_DIRECTIONS.T > 0
+        leaving = normals[rows] @ RICS_DIRECTIONS.T > _GRAZING
         hidden = scene.blocked(origins[rows], RICS_DIRECTIONS[None], leaving, (CHARACTER,)) | ~leaving
         surface.bits.flat[at[rows]] = pack_bits(hidden)
         surface.blockers.flat[at[rows]] = pack_bits(
@@ -73,8 +75,11 @@ def light_visibility(
     visible = np.empty((len(origins), directions.shape[-2]), bool)
 
     def cast(rows: slice) -> None:
-        toward = directions if len(directions) == 1 else directions[rows]
-        leaving = (normals[rows, None] * toward).sum(axis=-1) > 0
+        if len(directions) == 1:
+            toward, cosine = directions, normals[rows] @ directions[0].T
+        else:
+            toward, cosine = directions[rows], np.einsum("nc,nkc->nk", normals[rows], directions[rows])
+        leaving = cosine > _GRAZING
         visible[rows] = leaving & ~scene.blocked(origins[rows], toward, leaving, roles)
 
     in_chunks(cast, len(origins))
@@ -103,7 +108,7 @@ def _visible_surface(scene: RayScene, camera: Camera) -> SurfaceMap:
         *(np.zeros((*shape, 3), np.float32) for _ in range(4)),
         *(np.zeros(shape, np.uint64) for _ in range(2)),
     )
-    pixels = pixel_centres(camera).reshape(-1, 2)
+    pixels = pixel_centres(replace(camera, border=_bounds(scene, camera))).reshape(-1, 2)
     margin = _margin(scene)
 
     def look(rows: slice) -> None:
@@ -113,7 +118,8 @@ def _visible_surface(scene: RayScene, camera: Camera) -> SurfaceMap:
         vertices, corner_normals, weights = _corners(scene, hits, seen)
         point = np.einsum("nij,ni->nj", vertices, weights)
         geometric = _facing(
-            _unit(np.cross(vertices[:, 1] - vertices[:, 0], vertices[:, 2] - vertices[:, 0])), -directions[seen]
+            _unit(np.cross(vertices[:, 1] - vertices[:, 0], vertices[:, 2] - vertices[:, 0])),
+            np.float32(-directions[seen]),
         )
         corner_normals = _facing(corner_normals, geometric[:, None])
         smooth = np.einsum("nij,ni->nj", corner_normals, weights)
@@ -132,6 +138,20 @@ def _visible_surface(scene: RayScene, camera: Camera) -> SurfaceMap:
     return surface
 
 
+def _bounds(scene: RayScene, camera: Camera) -> tuple[int, int, int, int]:
+    """The part of the camera's window that can see the character's bounding box."""
+    left, top, right, bottom = camera.window
+    box = np.stack(scene.reach(CHARACTER))
+    if not np.isfinite(box).all():
+        return left, top, left, top
+    corners, _ = project(camera, np.stack(np.meshgrid(*box.T), axis=-1).reshape(-1, 3))
+    if np.isnan(corners).any():  # it reaches behind the camera
+        return left, top, right, bottom
+    low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    columns, rows = np.clip([low[0], high[0]], left, right), np.clip([low[1], high[1]], top, bottom)
+    return int(columns[0]), int(rows[0]), int(columns[1]), int(rows[1])
+
+
 def _margin(scene: RayScene) -> float:
     """Metres above the surface at which rays start: small against the character, well above float32's rounding."""
     low, high = scene.reach(CHARACTER)
@@ -142,14 +162,14 @@ def _margin(scene: RayScene) -> float:
 
 
 def _corners(scene: RayScene, hits: Hits, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n, 3, 3) vertices, (n, 3, 3) corner normals and (n, 3) barycentric weights of the hits at `seen`, float64."""
-    vertices, normals = np.empty((2, len(seen), 3, 3))
+    """(n, 3, 3) vertices, (n, 3, 3) corner normals and (n, 3) barycentric weights of the hits at `seen`."""
+    vertices, normals = np.empty((2, len(seen), 3, 3), np.float32)
     for index in np.unique(hits.mesh[seen]):
         here = hits.mesh[seen] == index
         mesh, triangles = scene.meshes[index], hits.triangle[seen[here]]
         vertices[here] = mesh.vertices[mesh.triangles[triangles]]
         normals[here] = mesh.corner_normals[triangles]
-    uv = hits.uv[seen].astype(np.float64)
+    uv = hits.uv[seen]
     return vertices, np.nan_to_num(normals), np.column_stack([1 - uv.sum(axis=1), uv])
 
 
