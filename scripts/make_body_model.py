@@ -364,6 +364,7 @@ def distil() -> tuple[dict[str, np.ndarray], dict[str, str]]:
         "f": f.astype(np.uint16),
         "vt": np.round(vt, 5).astype(np.float32),
         "ft": ft.astype(np.uint16),
+        "face_chart": connected_pieces(ft, len(vt))[ft[:, 0]].astype(np.uint8),
         "joint_names": np.array([joint[0] for joint in JOINTS]),
         "vertex_parts24": parts24,
         "vertex_parts14": merge(parts24, PARTS14),
@@ -412,7 +413,9 @@ the eye sockets) and two closed eyeballs. Metres, y-up, facing +z, the body's le
 | …_parts14, …_parts6 | | the merged parts of Tables G and H of the RiCS paper, from 1 |
 | vertex_piece | (V,) | 0 skin, 1 and 2 eyeballs |
 | vertex_masks, mask_names | (V, M) uint8 | lips, eyelids, ears, face, nails and inner mouth in 255ths |
-| population_betas, _years, _gender | (N, 10), (N,), (N,) | the drawn people: 7 in 10 are 18 to 80 years, the rest 5 to 18; 0 male |
+| face_chart | (F,) | the connected piece of the texture's layout, the largest first |
+| population_betas, … | (N, 10) | the drawn people: 7 in 10 are 18 to 80 years old, the rest 5 to 18 |
+| population_years, population_gender | (N,) | their age in years, and gender from 0 (male) to 1 (female) |
 
 There are no pose-dependent corrections: `posedirs` of an SMPL file is absent and stands for zeros.
 

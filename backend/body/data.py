@@ -22,7 +22,7 @@ JOINT_NAMES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BodyData:
     """A body in SMPL's T-pose: metres, y-up, facing +z, the body's left at +x.
 
