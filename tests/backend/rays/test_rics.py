@@ -276,8 +276,9 @@ def test_missing_normals_are_the_triangles() -> None:
         assert surface.valid.sum() > 1000
 
 
-def test_memory_of_a_full_hd_frame(tmp_path: Path) -> None:
+def test_memory_of_a_full_hd_frame() -> None:
     """Peak resident memory of a process that traces a character over a quarter of a 1920×1080 frame."""
+    pytest.importorskip("resource")
     code = """
 import resource, trimesh
 from tests.backend.rays.test_rics import sphere
