@@ -14,7 +14,7 @@ import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
@@ -23,13 +23,23 @@ from scipy.sparse import csr_matrix
 
 from ..protocol import CHARACTER, HOLDOUT, PROP, ROLES
 from ..rays.directions import RICS_DIRECTIONS
-from ..rays.rics import SurfaceMap
 from ..rays.scene import RayScene
 from .environment import nearest_cell
 from .probe import Sun
 from .probe_fit import disc, fibonacci_sphere
 
 T = TypeVar("T")
+
+
+class Surface(Protocol):
+    """What is asked of a surface: `rics.SurfaceMap` and `ground.Receiver` have it."""
+
+    valid: np.ndarray  # (H, W) bool
+    point: np.ndarray  # (H, W, 3) metres
+    normal: np.ndarray  # (H, W, 3) unit
+    offset: np.ndarray  # (H, W, 3) metres; rays start at point + offset
+
+
 TILE = 4
 SLOTS = TILE * TILE
 SUN_RAYS = 4  # a pixel; with its neighbours 64
@@ -38,7 +48,7 @@ TAPS = ((-2, 0.5), (-1, 1.0), (0, 1.0), (1, 1.0), (2, 0.5))
 
 
 def cell_visibility(
-    scene: RayScene, surface: SurfaceMap, roles: Collection[str] = (CHARACTER, PROP, HOLDOUT)
+    scene: RayScene, surface: Surface, roles: Collection[str] = (CHARACTER, PROP, HOLDOUT)
 ) -> np.ndarray:
     """(N, 62) float16 in [0, 1]: the share of each cell's light that reaches each valid point, in row-major order.
 
@@ -58,7 +68,7 @@ def cell_visibility(
 
 
 def sun_visibility(
-    scene: RayScene, surface: SurfaceMap, suns: Sequence[Sun], roles: Collection[str] = ROLES
+    scene: RayScene, surface: Surface, suns: Sequence[Sun], roles: Collection[str] = ROLES
 ) -> np.ndarray:
     """(N, S) float32 in [0, 1]: the share of each sun's disc that each valid point sees, in row-major order."""
     spread, starts = edge_aware_mean(surface), RayStarts(surface)
@@ -73,7 +83,7 @@ def sun_visibility(
 class RayStarts:
     """Where rays leave a surface's valid points, those of one slot of all tiles together, as they share directions."""
 
-    def __init__(self, surface: SurfaceMap) -> None:
+    def __init__(self, surface: Surface) -> None:
         row, column = np.nonzero(surface.valid)
         slots = row % TILE * TILE + column % TILE
         self.order = np.argsort(slots, kind="stable")  # → row-major number of the valid point
@@ -114,8 +124,8 @@ def extrapolate(image: np.ndarray, valid: np.ndarray, wanted: np.ndarray) -> np.
     return result
 
 
-def edge_aware_mean(surface: SurfaceMap) -> csr_matrix:
-    """(N, N) weights, not normalised, by which valid points average over 5 × 5 pixels of their own smooth surface.
+def edge_aware_mean(surface: Surface) -> csr_matrix:
+    """(N, N) weights, each row of sum 1, by which valid points average over 5 × 5 pixels of their own smooth surface.
 
     A neighbour counts by how near it is to the point's tangent plane, in pixels, and by how alike the normals are.
     """
@@ -137,6 +147,7 @@ def edge_aware_mean(surface: SurfaceMap) -> csr_matrix:
             weight = np.exp(-0.5 * off * off) * (alike * alike) ** 4
             weights[rows, tap] = np.where(other >= 0, down_weight * right_weight * weight, 0)
             neighbours[rows, tap] = np.maximum(other, 0)
+        weights[rows] /= weights[rows].sum(1, keepdims=True)
 
     _in_parallel(of_points, [slice(start, start + 16384) for start in range(0, count, 16384)])
     ends = np.arange(0, neighbours.size + 1, len(TAPS) ** 2)
@@ -160,7 +171,7 @@ def _share(spread: csr_matrix, light: np.ndarray, open_light: np.ndarray) -> np.
     return np.where(open_mean > 1e-6, mean / np.maximum(open_mean, 1e-6), 1)
 
 
-def _pixel_size(surface: SurfaceMap) -> float:
+def _pixel_size(surface: Surface) -> float:
     """Metres from one pixel to the next, across the view, on the median of the surface."""
     pairs = surface.valid[:, 1:] & surface.valid[:, :-1]
     if not pairs.any():
