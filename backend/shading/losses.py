@@ -69,7 +69,7 @@ def reconstruction(
     }
 
 
-def deception(
+def judgement(
     critic: ShadingDiscriminator,
     predicted: Tensor,
     true: Tensor,
@@ -77,41 +77,31 @@ def deception(
     light: Tensor,
     alpha: Tensor,
     weights: LossWeights,
-) -> dict[str, Tensor]:
-    """What D teaches G: the generator's side of equation 2 (non-saturating) and L_FM (equation 3), weighted.
+) -> tuple[dict[str, Tensor], Tensor]:
+    """What D teaches f and G, weighted, and D's own loss, from one pass; D teaches nothing about the light map.
 
-    Features are compared after the second and third convolution of φ (appendix C). The light is not taught by D.
+    The first: L_FM (equation 3) after φ's second and third convolution (appendix C), and the generator's side of
+    equation 2, non-saturating. The second: D's side, with GAN-CLS: real shading beside another moment's light is as
+    wrong as a fake. A batch holds moments of three views each, so three elements further on is another moment.
+    The caller lets the first descend for f and G alone, the second for D alone.
     """
     covered = (alpha > 0).to(predicted.dtype)
-    # One pass for both: spectral normalization moves with every pass in training.
-    both = torch.cat([predicted, true]) * covered.repeat(2, 1, 1, 1)
+    both = torch.cat([true, predicted]) * covered.repeat(2, 1, 1, 1)
     features = critic.features(both, object_maps.repeat(2, 1, 1, 1))
-    fake, real = zip(*(feature.chunk(2) for feature in features), strict=True)
-    matching = sum((F.l1_loss(fake[k], real[k].detach()) for k in (1, 2)), predicted.new_zeros(()))
-    verdict = critic.verdict(fake[-1], critic.omega(light.detach()))
-    return {
-        "features": weights.features * matching,
-        "adversarial": weights.adversarial * _patch_mean(F.softplus(-verdict), covered),
-    }
-
-
-def discrimination(
-    critic: ShadingDiscriminator, predicted: Tensor, true: Tensor, object_maps: Tensor, light: Tensor, alpha: Tensor
-) -> Tensor:
-    """D's side of equation 2, with GAN-CLS: real shading beside another moment's light is as wrong as a fake.
-
-    The batch holds moments of three views each, so the light of three elements further on is another moment's.
-    """
-    covered = (alpha > 0).to(predicted.dtype)
-    both = torch.cat([true, predicted.detach()]) * covered.repeat(2, 1, 1, 1)
-    real, fake = critic.features(both, object_maps.repeat(2, 1, 1, 1))[-1].chunk(2)
+    real, fake = zip(*(feature.chunk(2) for feature in features), strict=True)
     projection = critic.omega(light.detach())
-    right = _patch_mean(F.softplus(-critic.verdict(real, projection)), covered)
-    wrong = _patch_mean(F.softplus(critic.verdict(fake, projection)), covered)
+    judged_fake = critic.verdict(fake[-1], projection)
+    matching = sum((F.l1_loss(fake[k], real[k].detach()) for k in (1, 2)), predicted.new_zeros(()))
+    taught = {
+        "features": weights.features * matching,
+        "adversarial": weights.adversarial * _patch_mean(F.softplus(-judged_fake), covered),
+    }
+    right = _patch_mean(F.softplus(-critic.verdict(real[-1], projection)), covered)
+    wrong = _patch_mean(F.softplus(judged_fake), covered)
     if len(light) > 3:
-        mismatched = _patch_mean(F.softplus(critic.verdict(real, projection.roll(3, 0))), covered)
+        mismatched = _patch_mean(F.softplus(critic.verdict(real[-1], projection.roll(3, 0))), covered)
         wrong = (wrong + mismatched) / 2
-    return right + wrong
+    return taught, right + wrong
 
 
 def _distance(a: Tensor, b: Tensor, smooth: float) -> Tensor:

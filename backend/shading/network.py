@@ -283,4 +283,5 @@ def crop_map(image: Tensor, box: Tensor, size: int = CROP) -> Tensor:
     x = left[:, None] + (right - left)[:, None] * steps
     y = top[:, None] + (bottom - top)[:, None] * steps
     grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], -1)
-    return F.grid_sample(image, grid.to(image.dtype), "bilinear", "border", align_corners=False)
+    # In full precision: half-precision positions would be off by a quarter of a pixel.
+    return F.grid_sample(image.float(), grid, "bilinear", "border", align_corners=False)

@@ -28,7 +28,7 @@ from ..images import srgb_decode, write_png
 from ..protocol import PenumbraError, replacing
 from ..weights import save_model
 from .dataset import VIEWS, Batch, ShadingData, batches, collate, view
-from .losses import LossWeights, deception, discrimination, reconstruction
+from .losses import LossWeights, judgement, reconstruction
 from .network import ShadingConfig, ShadingDiscriminator, ShadingNet
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -36,7 +36,7 @@ BUNDLED = ShadingConfig(
     encoder_stem=8,
     encoder_widths=(32, 64),
     encoder_fuse=8,
-    stem=32,
+    stem=24,
     widths=(24, 48, 64, 96),
     norm="layer",
     critic_stem=8,
@@ -106,27 +106,28 @@ class Trainer:
         predicted, light = predicted.float(), light.float()
         losses = reconstruction(predicted, batch.shading, batch.albedo, batch.importance, batch.alpha, self.plan.losses)
         if judged:
-            self.critic.requires_grad_(False)
             with half:
-                taught = deception(self.critic, predicted, batch.shading, maps, light, batch.alpha, self.plan.losses)
+                taught, verdict = judgement(
+                    self.critic, predicted, batch.shading, maps, light, batch.alpha, self.plan.losses
+                )
             losses |= taught
-        self._descend("network", torch.stack([loss.float() for loss in losses.values()]).sum())
+        self._descend("network", torch.stack([loss.float() for loss in losses.values()]).sum(), judged)
         if judged:
-            self.critic.requires_grad_(True)
-            with half:
-                losses["critic"] = discrimination(self.critic, predicted, batch.shading, maps, light, batch.alpha)
-            self._descend("critic", losses["critic"])
+            self._descend("critic", verdict)
+            losses["critic"] = verdict
         keep = min(self.plan.average, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         self.step += 1
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _descend(self, name: str, loss: Tensor) -> None:
+    def _descend(self, name: str, loss: Tensor, again: bool = False) -> None:
+        """One step of one optimizer's parameters alone. again: the graph is needed once more."""
         optimizer = self.optimizers[name]
+        parameters = optimizer.param_groups[0]["params"]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 10.0)
+        loss.backward(inputs=parameters, retain_graph=again)
+        torch.nn.utils.clip_grad_norm_(parameters, 10.0)
         optimizer.step()
 
     def save(self) -> None:

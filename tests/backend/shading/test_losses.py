@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from backend.shading.losses import PAPER, LossWeights, deception, discrimination, edge_importance, reconstruction
+from backend.shading.losses import PAPER, LossWeights, edge_importance, judgement, reconstruction
 from backend.shading.network import ShadingConfig, ShadingDiscriminator
 
 
@@ -82,7 +82,7 @@ def test_d_learns_real_from_fake_from_mismatched() -> None:
     objects, alpha, fake = torch.zeros(6, 68, 32, 32), torch.ones(6, 1, 32, 32), torch.zeros(6, 3, 32, 32)
     for _ in range(60):
         optimizer.zero_grad()
-        loss = discrimination(critic, fake, true, objects, light, alpha)
+        loss = judgement(critic, fake, true, objects, light, alpha, LossWeights())[1]
         loss.backward()
         optimizer.step()
     with torch.no_grad():
@@ -94,11 +94,11 @@ def test_d_learns_real_from_fake_from_mismatched() -> None:
 def test_d_teaches_g_but_not_through_the_light_and_not_in_the_background() -> None:
     critic = ShadingDiscriminator(ShadingConfig())
     predicted, light = maps(3).requires_grad_(), maps(16).requires_grad_()
-    losses = deception(critic, predicted, maps(3).flip(0), maps(68), light, half_alpha(), LossWeights())
+    losses, _ = judgement(critic, predicted, maps(3).flip(0), maps(68), light, half_alpha(), LossWeights())
     sum(losses.values()).backward()
     assert light.grad is None
     assert predicted.grad[..., :64].any()
     assert not predicted.grad[..., 64:].any()
     fresh = maps(3)
-    same = deception(critic, fresh, fresh, maps(68), light, half_alpha(), LossWeights())
+    same, _ = judgement(critic, fresh, fresh, maps(68), light, half_alpha(), LossWeights())
     assert float(same["features"].detach()) == 0
