@@ -98,6 +98,8 @@ def make_shading(arguments: argparse.Namespace) -> None:
             for shard in due:
                 bar.update(task(shard))
             return
+        for library in ("OPENBLAS", "OMP", "MKL"):  # the work is shared out by process, not by matrix
+            os.environ.setdefault(f"{library}_NUM_THREADS", "1")
         pool = multiprocessing.get_context("spawn").Pool(arguments.workers, _start_worker)
         with pool:  # ends the workers on the way out, finished or not
             for size in pool.imap_unordered(task, due):

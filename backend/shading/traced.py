@@ -25,7 +25,7 @@ from .probe import LightProbe, Sun
 from .probe_fit import fibonacci_sphere, frame_of
 
 DIRECTIONS = 256  # of a pixel's visibility, over the whole sphere
-COARSE = 48  # of the visibility of what light bounces off
+COARSE = 32  # of the visibility of what light bounces off
 SUN_SAMPLES = 8
 _SUBSAMPLES = 3  # each way in a pixel, for coverage, albedo and normals
 _GROUND_REACH = 2.5  # metres around the person within which the ground is shadowed
