@@ -12,6 +12,7 @@ import argparse
 import os
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def demonstrate(out: Path) -> None:
     clock.show(jobs.Progress("Rendering the composite", 1.0))
     composite(scene, out / "after.png")
     clock.show(jobs.Progress("Writing the pictures", 1.0))
-    write_pictures(scene, out)
+    write_pictures(scene, settings, out)
     clock.end()
     extension.load().unregister()
     report = {
@@ -113,6 +114,8 @@ def composite(scene: Any, path: Path) -> None:
     """Render the scene's compositor tree as an artist does with F12."""
     import bpy
 
+    # The composite is made of images: should Blender render the scene as well, the least of it will do.
+    scene.render.engine, scene.cycles.samples = "CYCLES", 1
     scene.render.filepath = str(path)
     scene.render.image_settings.file_format = "PNG"
     scene.render.image_settings.color_mode = "RGB"
@@ -120,12 +123,15 @@ def composite(scene: Any, path: Path) -> None:
     bpy.ops.render.render(write_still=True)
 
 
-def write_pictures(scene: Any, out: Path) -> None:
+def write_pictures(scene: Any, settings: Any, out: Path) -> None:
     """plate.png, before.png, the passes and the sheet, from the result's images."""
     import numpy as np
     from penumbra.backend import images
+    from penumbra.blender_addon.plate import find_plate, write_plate
 
-    plate = plate_of(scene)
+    with tempfile.TemporaryDirectory() as folder:
+        framed = write_plate(find_plate(scene, settings), scene.frame_current, scene.render, Path(folder))
+        plate = images.read_image(framed)
     images.write_png(out / "plate.png", plate)
     channels = images.read_exr(result_image(out, "albedo"))
     albedo = np.stack([channels[c] for c in "RGB"], axis=-1)
@@ -134,23 +140,6 @@ def write_pictures(scene: Any, out: Path) -> None:
     for name in PASSES:
         shutil.copyfile(result_image(out, name), out / f"{name}.exr")
     write_sheet(out)
-
-
-def plate_of(scene: Any) -> Any:
-    """The camera's background image at the render's size: (H, W, 3) linear."""
-    import cv2
-    import numpy as np
-    from penumbra.backend.images import srgb_decode
-
-    plate = next(b.image for b in scene.camera.data.background_images if b.image)
-    width, height = plate.size
-    pixels = np.empty(width * height * plate.channels, np.float32)
-    plate.pixels.foreach_get(pixels)
-    rgb = pixels.reshape(height, width, plate.channels)[::-1, :, :3]  # Blender's rows go up
-    linear = rgb if plate.is_float else srgb_decode(rgb)
-    scale = scene.render.resolution_percentage / 100
-    size = round(scene.render.resolution_x * scale), round(scene.render.resolution_y * scale)
-    return linear if size == (width, height) else cv2.resize(linear, size, interpolation=cv2.INTER_AREA)
 
 
 def result_image(out: Path, name: str) -> Path:
