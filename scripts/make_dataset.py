@@ -81,13 +81,17 @@ def make_shading(arguments: argparse.Namespace) -> None:
     arguments.samples = arguments.samples or SAMPLES[arguments.split]
     if arguments.frames % moments.VIEWS or arguments.shard % moments.VIEWS:
         raise PenumbraError("Frames come in threes, one a camera.", "Give multiples of three.")
+    path = arguments.out / "card.json"
+    old = json.loads(path.read_text("utf-8")) if path.exists() else None
     sources = Sources.find(arguments.split, arguments.motion, arguments.hdri)
+    if old:  # folders may have grown since; the data set keeps to what it began with
+        sources = sources.only(old["motions"], [name for folder in old["panoramas"] for name in folder])
     arguments.out.mkdir(parents=True, exist_ok=True)
     for leftover in arguments.out.glob(".shard_*"):
         leftover.unlink()
     card = _card(arguments, sources)
-    _check_card(arguments.out / "card.json", card)
-    write_json(arguments.out / "card.json", card)
+    _check_card(old, card)
+    write_json(path, card)
 
     sizes = [min(arguments.shard, arguments.frames - start) for start in range(0, arguments.frames, arguments.shard)]
     due = [(i, size) for i, size in enumerate(sizes) if not shard_path(arguments.out, i).exists()]
@@ -167,14 +171,11 @@ def _card(arguments: argparse.Namespace, sources: Sources) -> dict:
     }
 
 
-def _check_card(path: Path, card: dict) -> None:
+def _check_card(old: dict | None, card: dict) -> None:
     """Raises PenumbraError where the folder holds shards of another data set; more frames of the same are welcome."""
-    if not path.exists():
-        return
-    old = json.loads(path.read_text("utf-8"))
     changing = ("command", "frames", "versions")
-    if any(old.get(name) != value for name, value in card.items() if name not in changing):
-        raise PenumbraError(f"{path.parent} holds a data set made in another way.", "Choose another folder.")
+    if old and any(old.get(name) != value for name, value in card.items() if name not in changing):
+        raise PenumbraError("The folder holds a data set made in another way.", "Choose another folder.")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,11 @@ class Sources:
         folders = [environments.studio_panoramas(), *(environments.find_panoramas(f) for f in panorama_folders)]
         mine = [[p for p in folder if is_test(place_of(p)) == (split == "test")] for folder in folders]
         return cls(split, [p for p in clips if is_test(p.stem) == (split == "test")], [f for f in mine if f])
+
+    def only(self, motions: Collection[str], panoramas: Collection[str]) -> Sources:
+        """Those whose files have the given names."""
+        folders = [[p for p in folder if p.name in panoramas] for folder in self.panoramas]
+        return Sources(self.split, [p for p in self.motions if p.name in motions], [f for f in folders if f])
 
 
 def is_test(name: str) -> bool:
