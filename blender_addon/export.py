@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scene → job folder: posed meshes, camera, the character's render passes, and the plate, frame by frame."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..backend.protocol import (
+    CHARACTER,
+    Frame,
+    HarmonizeJob,
+    PenumbraError,
+    save_meshes,
+    write_json,
+)
+from . import camera as cameras
+from . import capture, compat, notices, temporary
+from . import character as characters
+from . import plate as plates
+from .character import Character
+
+REQUEST = "export.json"
+SCENE_COPY = "scene.blend"
+MARGIN = 3  # pixels around the character that are rendered, for the pixel filter
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What the artist chose.
+
+    camera: name of a camera object; None takes the scene's, or its timeline markers'.
+    plate: name of an image datablock; None takes the camera's background image.
+    ground, ground_height, device: as `HarmonizeJob` has them.
+    samples: of the albedo and normal passes, per pixel.
+    """
+
+    camera: str | None = None
+    plate: str | None = None
+    ground: bool = True
+    ground_height: float | None = None
+    device: str = "auto"
+    samples: int = 32
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A job that is ready for the backend, and what the artist should know about it."""
+
+    job: HarmonizeJob
+    notices: tuple[str, ...]
+
+
+def check(
+    scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, character: Character, settings: ExportSettings
+) -> None:
+    """Find at once what would stop an export at the current frame. Raises PenumbraError."""
+    plates.find_plate(scene, settings)
+    meshes = [part for part in character.parts if part.type in characters.MESHABLE and not part.hide_render]
+    if not meshes:
+        raise PenumbraError(
+            f"“{character.name}” has no mesh that is rendered.",
+            "Parent its meshes to the armature, and show them in renders.",
+        )
+    if all(part.type == "MESH" and not part.data.polygons and not part.modifiers for part in meshes):
+        raise PenumbraError(f"The meshes of “{character.name}” have no faces.", "Give the character a body with faces.")
+    if not hasattr(scene, "cycles"):
+        raise PenumbraError(
+            "Cycles is switched off.", "Switch on the Cycles Render Engine in Preferences, Add-ons, and try again."
+        )
+
+
+def export_frames(
+    scene: bpy.types.Scene,
+    view_layer: bpy.types.ViewLayer,
+    character: Character,
+    frames: Iterable[int],
+    folder: Path,
+    settings: ExportSettings,
+    progress: Progress = lambda stage, fraction: None,
+) -> Exported:
+    """Write a `HarmonizeJob` and all that it names into `folder`.
+
+    Blocks until it is done; `progress(stage, fraction)` may raise `Cancelled` between steps. The scene is read from
+    a temporary copy and stays as it was, also after an error. A frame that is in the folder already, made from the
+    same scene, is not rendered again. Raises PenumbraError, with the frame's number where one frame is at fault.
+    """
+    numbers = sorted(set(frames))
+    check(scene, view_layer, character, settings)
+    make_writable(folder)
+    roles = characters.roles(character, view_layer)
+    done = []
+    with temporary.scene_copy(scene, view_layer, roles) as (copy, copied):
+        _set_up_passes(copy, settings)
+        for i, number in enumerate(numbers):
+
+            def show(stage: str, part: float, i: int = i, number: int = number) -> None:
+                label = stage if len(numbers) == 1 else f"{stage}, frame {number} ({i + 1} of {len(numbers)})"
+                progress(label, (i + part) / len(numbers))
+
+            done.append(_export_frame(scene, copy, copied, number, folder, settings, show))
+    job = HarmonizeJob(character.name, tuple(done), settings.ground, settings.ground_height, settings.device)
+    job.save(folder)
+    progress("Exported", 1.0)
+    return Exported(job, notices.scene_notices(scene, view_layer, character, settings))
+
+
+def _export_frame(
+    scene: bpy.types.Scene,
+    copy: bpy.types.Scene,
+    roles: dict[bpy.types.Object, str],
+    number: int,
+    folder: Path,
+    settings: ExportSettings,
+    progress: Progress,
+) -> Frame:
+    progress("Reading the character", 0.0)
+    added = temporary.replace_camera(copy, cameras.camera_at(scene, settings.camera, number))
+    try:
+        captured = capture.capture(copy, roles, number)
+        box = _character_box(captured, number)
+        progress("Reading the plate", 0.2)
+        plate = plates.write_plate(plates.find_plate(scene, settings, number), number, scene.render, folder)
+        key = _key(captured, plate, settings)
+        place = folder / f"frame_{number:04d}"
+        finished = place / "key.txt"
+        progress("Rendering albedo and normals", 0.3)
+        if not (finished.is_file() and finished.read_text("utf-8") == key):
+            place.mkdir(exist_ok=True)
+            finished.unlink(missing_ok=True)
+            save_meshes(place / "meshes.npz", captured.meshes)
+            border = (copy.render.use_border, copy.render.use_crop_to_border)
+            cameras.set_border(copy.render, box)
+            temporary.render(copy, number, str(place / "passes.exr"))
+            copy.render.use_border, copy.render.use_crop_to_border = border
+            _restore_border(scene, copy)
+            finished.write_text(key, "utf-8")
+    finally:
+        bpy.data.batch_remove(added)
+    names = {name: f"{copy.view_layers[0].name}.{label}" for name, (_, label) in compat.PASSES.items()}
+    return Frame(
+        number,
+        captured.camera,
+        f"{place.name}/meshes.npz",
+        f"{place.name}/passes.exr",
+        names,
+        str(plate),
+        plates.COLORSPACE,
+        key,
+    )
+
+
+def _restore_border(scene: bpy.types.Scene, copy: bpy.types.Scene) -> None:
+    for name in ("border_min_x", "border_max_x", "border_min_y", "border_max_y"):
+        setattr(copy.render, name, getattr(scene.render, name))
+
+
+def _set_up_passes(copy: bpy.types.Scene, settings: ExportSettings) -> None:
+    """Cycles for surface properties alone: no light is needed, and no bounce."""
+    copy.render.engine = "CYCLES"
+    cycles = copy.cycles
+    cycles.device = "CPU"  # starts at once, where a graphics card compiles first
+    cycles.shading_system = False
+    cycles.samples = settings.samples
+    cycles.use_adaptive_sampling = False  # judges by radiance, and there is none
+    cycles.use_denoising = False
+    cycles.time_limit = 0.0
+    cycles.max_bounces = 0
+    cycles.pixel_filter_type = "BLACKMAN_HARRIS"
+    cycles.filter_width = 1.5
+    cycles.film_transparent_glass = False
+    copy.render.dither_intensity = 0.0
+    for switch, _ in compat.PASSES.values():
+        setattr(copy.view_layers[0], switch, True)
+    compat.set_exr(copy.render.image_settings, "32", multilayer=True)
+
+
+def _character_box(captured: capture.Capture, number: int) -> tuple[int, int, int, int]:
+    """The pixels that may show the character. Raises PenumbraError where there are none."""
+    points = np.concatenate([mesh.vertices for mesh in captured.meshes if mesh.role == CHARACTER])
+    box = cameras.seen_box(captured.camera, points)
+    if box is None:
+        raise PenumbraError(
+            f"The character is outside the camera's frame in frame {number}.",
+            "Move the camera or the character, or choose frames in which it is seen.",
+        )
+    left, top, right, bottom = captured.camera.window
+    return (
+        max(left, box[0] - MARGIN),
+        max(top, box[1] - MARGIN),
+        min(right, box[2] + MARGIN),
+        min(bottom, box[3] + MARGIN),
+    )
+
+
+def _key(captured: capture.Capture, plate: Path, settings: ExportSettings) -> str:
+    choices = json.dumps([settings.samples, settings.ground, settings.ground_height])
+    return hashlib.blake2b(f"{captured.digest} {plate.name} {choices}".encode(), digest_size=16).hexdigest()
+
+
+def make_writable(folder: Path) -> None:
+    """Create a folder and try to write into it. Raises PenumbraError."""
+    trial = folder / f".{uuid.uuid4().hex[:8]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.write_bytes(b"")
+        trial.unlink()
+    except OSError as problem:
+        raise PenumbraError(
+            f"The folder {folder} cannot be written ({problem.strerror}).", "Choose another folder, or free its disk."
+        ) from problem
+
+
+# The same in a background Blender.
+
+
+def spawn_export(
+    scene: bpy.types.Scene,
+    view_layer: bpy.types.ViewLayer,
+    character: Character,
+    frames: Iterable[int],
+    folder: Path,
+    settings: ExportSettings,
+    job_id: str,
+) -> list[str]:
+    """Save a copy of the file into `folder` and return the command line that exports it there.
+
+    The command writes JSON lines to its standard output, between lines of Blender's own: see `parse_message`. Its exit
+    status is 0 only after "done". Painting that is not saved goes along. Raises PenumbraError.
+    """
+    check(scene, view_layer, character, settings)
+    make_writable(folder)
+    request = {
+        "id": job_id,
+        "scene": scene.name,
+        "view_layer": view_layer.name,
+        "character": character.name,
+        "frames": sorted(set(frames)),
+        "settings": dataclasses.asdict(settings),
+        "painted": _save_painted(folder),
+        "use_scripts": bpy.context.preferences.filepaths.use_scripts_auto_execute,
+    }
+    write_json(folder / REQUEST, request)
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(folder / SCENE_COPY), copy=True, compress=False)
+    except RuntimeError as problem:
+        raise PenumbraError(
+            f"The scene could not be copied: {str(problem).strip()}", "Free some space on the disk and try again."
+        ) from problem
+    script = str(Path(__file__).with_name("export_process.py"))
+    if bpy.app.binary_path:
+        return [bpy.app.binary_path, "-b", "--python-exit-code", "1", "-P", script, "--", str(folder)]
+    return [sys.executable, script, "--", str(folder)]  # the bpy module has no binary
+
+
+def _save_painted(folder: Path) -> dict[str, str]:
+    """Images with pixels that only memory holds: by name, a file of them."""
+    painted = {}
+    for i, image in enumerate(image for image in bpy.data.images if image.is_dirty and image.size[0] > 0):
+        path = folder / f"painted_{i}.{'exr' if image.is_float else 'png'}"
+        kind, image_format = image.file_format, "OPEN_EXR" if image.is_float else "PNG"
+        try:
+            image.file_format = image_format
+            image.save(filepath=str(path), save_copy=True)
+            painted[image.name] = str(path)
+        finally:
+            image.file_format = kind
+            if not image.is_dirty:  # 4.5 takes the copy for the artist's own saving
+                image.pixels[0] = image.pixels[0]
+    return painted
+
+
+def parse_message(line: bytes | str) -> dict[str, Any] | None:
+    """A message of the export process; None for a line of Blender's own."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and "type" in message else None
+
+
+def run_request(folder: Path, send: Callable[[dict[str, Any]], None]) -> None:
+    """What the background Blender does: open the copy in `folder`, export it, and `send` messages."""
+    request = json.loads((folder / REQUEST).read_text("utf-8"))
+    bpy.ops.wm.open_mainfile(
+        filepath=str(folder / SCENE_COPY),
+        load_ui=False,
+        use_scripts=request["use_scripts"],
+        display_file_selector=False,
+    )
+    for name, path in request["painted"].items():
+        _use_painted(bpy.data.images[name], path)
+    scene = bpy.data.scenes[request["scene"]]
+    view_layer = scene.view_layers[request["view_layer"]]
+    exported = export_frames(
+        scene,
+        view_layer,
+        characters.character_named(request["character"], view_layer),
+        request["frames"],
+        folder,
+        ExportSettings(**request["settings"]),
+        lambda stage, part: send({"type": "progress", "id": request["id"], "stage": stage, "fraction": part}),
+    )
+    send({"type": "done", "id": request["id"], "notices": list(exported.notices)})
+
+
+def _use_painted(image: bpy.types.Image, path: str) -> None:
+    space = image.colorspace_settings.name
+    if image.packed_file:
+        image.unpack(method="REMOVE")
+    image.source = "FILE"
+    image.filepath = path
+    image.colorspace_settings.name = space
+    image.reload()
