@@ -12,7 +12,7 @@ from .crop import CROP
 
 # What the cosine lobe leaves of the bands of radiance, over π (Ramamoorthi and Hanrahan, 2001): 1, 2/3, 1/4.
 COSINE = np.repeat([1.0, 2 / 3, 1 / 4], [1, 3, 5])
-RIDGE = 0.02  # pulls what the plate does not show toward even light
+RIDGE = 0.3  # pulls what the plate does not show toward even light
 
 
 def harmonics(directions: np.ndarray) -> np.ndarray:
