@@ -175,7 +175,7 @@ def fit(
     sun_visibility: SunVisibility | None = None,
     max_suns: int = 2,
 ) -> LightProbe:
-    """The probe that explains a shading best (decision: 62 radiances, a constant, suns; all of them non-negative).
+    """The probe that explains a shading best, by robust least squares; no light in it is negative.
 
     shading: (…, 3) linear, π-normalised. normals: (…, 3) unit, camera space.
     visibility: (…, 62) in [0, 1], or RiCS bits (…) uint64.

@@ -79,7 +79,7 @@ def light_samples(probe: LightProbe, receiver: Receiver) -> tuple[np.ndarray, np
     comes from, seen from the receiver's normals on the whole; each is one of 16 neighbours, one for each slot, so
     that every slot sees the whole sky. Suns are discs.
     """
-    sky = fibonacci_sphere(1 << 15)
+    sky = fibonacci_sphere(1 << 14)
     normals = receiver.normal[receiver.valid]
     normals = normals[:: len(normals) // 256 + 1]
     radiance = probe.radiance_at(sky)
@@ -116,7 +116,9 @@ def _where_shadow_falls(
 ) -> np.ndarray:
     """(H, W) bool: the valid pixels near which a coarse grid of points, each asked for all directions, is shadowed."""
     grid = np.zeros_like(receiver.valid)
-    step = max(1, len(grid) // PREVIEW)
+    step = len(grid) // PREVIEW
+    if step < 2:
+        return receiver.valid
     grid[step // 2 :: step, step // 2 :: step] = True
     grid &= receiver.valid
     part = Receiver(grid, receiver.point, receiver.normal, receiver.offset)
