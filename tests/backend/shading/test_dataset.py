@@ -13,7 +13,7 @@ from backend.rays.directions import RICS_DIRECTIONS, pack_bits
 from backend.shading import dataset
 from backend.shading.dataset import ShadingData, batches, collate, exposed, mirror, mirror_bits, view
 
-from .toy_shards import lamp_plate, scene, write_shard
+from .analytic_shards import lamp_plate, scene, write_shard
 
 
 @pytest.fixture(scope="module")

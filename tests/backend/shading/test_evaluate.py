@@ -12,7 +12,7 @@ from backend.shading.crop import plate_box
 from backend.shading.dataset import Frame, ShadingData
 from backend.shading.probe_fit import fibonacci_sphere
 
-from .toy_shards import lamp_plate, write_shard
+from .analytic_shards import lamp_plate, write_shard
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_measures_by_hand() -> None:
 
 
 def test_the_true_light_explains_the_truth_and_its_mirror_image_does_not(frames: list[Frame]) -> None:
-    rows = evaluate.evaluate(frames, {"true": evaluate.true_light, "mirrored": mirrored_light}, "toy")
+    rows = evaluate.evaluate(frames, {"true": evaluate.true_light, "mirrored": mirrored_light}, "balls")
     true, mirrored = rows
     assert true["images"] == 12
     assert true["direction_error"] < 0.1
@@ -56,11 +56,11 @@ def test_a_network_is_measured_where_the_character_is(frames: list[Frame]) -> No
             np.testing.assert_array_equal(albedo, frame.image(frame.albedo))
             return frame.image(frame.shading[light].astype(np.float32))
 
-    row = evaluate.evaluate(frames, {"oracle": evaluate.by_network(Oracle())}, "toy")[0]
+    row = evaluate.evaluate(frames, {"oracle": evaluate.by_network(Oracle())}, "balls")[0]
     assert row["shading_mse"] == 0
     assert "direction_error" not in row
     # A probe has to explain the oracle's shading nearly as well as the true light does.
-    fitted = evaluate.evaluate(frames[:2], {"probe": evaluate.by_fitted_probe(Oracle())}, "toy")[0]
+    fitted = evaluate.evaluate(frames[:2], {"probe": evaluate.by_fitted_probe(Oracle())}, "balls")[0]
     assert fitted["shading_mse"] < 0.02
     assert fitted["direction_error"] < 20
 

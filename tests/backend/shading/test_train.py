@@ -17,7 +17,7 @@ from backend.shading import train
 from backend.shading.dataset import ShadingData, collate, view
 from backend.shading.network import ShadingConfig
 
-from .toy_shards import write_shard
+from .analytic_shards import write_shard
 
 TINY = ShadingConfig(
     encoder_stem=4,
@@ -57,12 +57,12 @@ def test_a_run_learns_logs_and_exports(data: ShadingData, tmp_path: Path) -> Non
     assert len(list((tmp_path / "run" / "pictures").glob("*.png"))) == 16
 
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "card.json").write_text('{"tier": "toy"}')
+    (tmp_path / "data" / "card.json").write_text('{"tier": "balls"}')
     train.export(trainer, tmp_path / "weights" / "net", [tmp_path / "data"], "train it")
     network, config = weights.load_model("net", tmp_path / "weights")
     assert config["trained"]["steps"] == 16
     card = (tmp_path / "weights" / "net" / "card.md").read_text()
-    assert '"tier": "toy"' in card
+    assert '"tier": "balls"' in card
     assert str(tmp_path) not in card
     arguments = batch.plate, batch.normal, batch.albedo, batch.bits, batch.box
     with torch.no_grad():
