@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .data import JOINT_NAMES
 from .figure import Figure, Geometry, joined
 from .surface import Hull, cut, grid_faces, ramp, smooth, thicken, vertex_normals
 from .textures import noise
@@ -45,11 +44,16 @@ class Cut:
 
 
 def neckline(figure: Figure, height: float, depth: float) -> np.ndarray:
-    """(V,) positive below a tilted plane around the neck: `height` above the neck joint at the back, `depth` lower at
-    the front."""
-    neck, v = figure.joint("neck"), figure.vertices
+    """(V,) positive outside the opening for the neck: below a tilted plane, or aside of an upright oval.
+
+    height: of the plane above the neck joint at the back; depth: how much lower the front is.
+    """
+    neck, v, scale = figure.joint("neck"), figure.vertices, figure.scale
+    x, y, z = ((v - neck) / scale).T
     tilt = depth / 0.12
-    return -(v[:, 1] - neck[1] - height * figure.scale + tilt * (v[:, 2] - neck[2] + 0.05)) / np.hypot(1, tilt)
+    below = -(y - height + tilt * (z + 0.05)) / np.hypot(1, tilt)
+    aside = np.hypot(x, (z - 0.02) * 0.8) - 0.075 - 0.3 * depth
+    return np.minimum(np.maximum(below, aside), 0.5 * (0.5 - figure.share("head"))) * scale
 
 
 def top(figure: Figure, sleeve: float, hem: float, neck: tuple[float, float], fit: Fit, seed: int) -> Cut:
@@ -99,9 +103,11 @@ def _shell(figure: Figure, field: np.ndarray, fit: Fit, hulls: list, seed: int, 
     inner = _lifted(inner, base, normal, fit.floor - fit.thickness)
     vertices, faces, uv, groups = thicken(outer, inner, patch.faces, patch.uv)
     weights = smooth(patch.take(figure.body.weights), patch.faces, 2)
-    template = patch.take(figure.body.v_template)
+    low, high = uv.min((0, 1)), uv.max((0, 1))
+    uv = 0.01 + 0.98 * (uv - low) / (high - low)
+    drawn = figure.normalised(outer)
     return Cut(
-        Geometry(vertices, faces, uv, np.tile(weights, (2, 1)), groups, np.tile(template, (2, 1))),
+        Geometry(vertices, faces, uv, np.tile(weights, (2, 1)), groups, np.tile(drawn, (2, 1))),
         field > cull * figure.scale,
     )
 
@@ -142,47 +148,36 @@ def leg_hull(figure: Figure, side: str) -> Hull:
 
 
 def skirt(figure: Figure, length: float, waist: float, flare: float, pleats: int, fit: Fit, seed: int) -> Cut:
-    """A skirt. length: share of the way from hip to ankle; waist: metres above the pelvis; flare: metres wider a metre."""
+    """A skirt. length: share of the way from hip to ankle; waist: metres above the pelvis; flare: widening a metre."""
     scale, hip, ankle = figure.scale, figure.joint("left_hip"), figure.joint("left_ankle")
     waist_y = figure.joint("pelvis")[1] + waist * scale
     hem = hip[1] + length * (ankle[1] - hip[1])
     z = figure.joint("pelvis")[2]
     legs = (figure.both("shoulder", "elbow", "wrist", "hand", "ankle", "foot") < 0.1) & figure.is_skin
     rows, columns = 26, 72
-    hull = Hull.of(figure.vertices[legs], np.array([0, waist_y, z]), np.array([0, hem, z]), FRONT, slices=rows).hanging(
-        -flare
-    )
+    start, end = np.array([0, waist_y, z]), np.array([0, hem, z])
+    hull = Hull.of(figure.vertices[legs], start, end, FRONT, slices=rows).hanging(0)
     t = np.linspace(0, waist_y - hem, rows)[:, None] * np.ones((1, columns))
     angle = np.linspace(0, 2 * np.pi, columns, endpoint=False)[None] * np.ones((rows, 1))
-    fall = ramp(t, 0.05, waist_y - hem)
-    shape = noise(np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1).reshape(-1, 3), 0.5, seed).reshape(
-        angle.shape
-    )
-    ripple = fall * (0.012 * np.sin(pleats * angle + 2 * shape) + 0.02 * (shape + 0.5))
-    radius = hull.at(t, angle) + fit.offset + fit.ease * fall + np.maximum(ripple, -0.004)
+    below_hips = np.maximum(t - 0.16 * scale, 0)
+    fall = ramp(below_hips, 0, 0.3 * scale)
+    around = np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1).reshape(-1, 3)
+    shape = noise(around, 0.5, seed).reshape(angle.shape)
+    ripple = fall * (0.008 * np.sin(pleats * angle + 2 * shape) + 0.01 * (shape + 0.5))
+    radius = hull.at(t, angle) + fit.offset + flare * below_hips + fit.ease * fall + np.maximum(ripple, -0.004)
     outer = hull.points(t, angle, radius).reshape(-1, 3)
     inner = hull.points(t, angle, radius - fit.thickness).reshape(-1, 3)
     faces, uv = grid_faces(rows, columns)
     vertices, faces, uv, groups = thicken(outer, inner, faces, uv)
-    weights = np.tile(_skirt_weights(figure, outer), (2, 1))
-    template = np.tile((outer - figure.joint("pelvis")) / scale, (2, 1))
+    near = figure.body.weights[figure.nearest(outer, legs)].astype(np.float64)
+    weights = np.tile(smooth(near, faces[groups == 0], 14, keep_rim=False), (2, 1))
+    turn = (angle + np.pi) % (2 * np.pi) - np.pi  # its pattern is drawn as on trousers, unrolled to either side
+    level = figure.normalised(outer)[:, 1].reshape(angle.shape) - 0.3
+    unrolled = [np.where(turn < 0, -1, 1) * (0.12 + 0.2 * np.abs(np.sin(turn))), level, 0.03 + 0.2 * np.cos(turn)]
+    drawn = np.tile(np.stack(unrolled, -1).reshape(-1, 3), (2, 1))
     y = figure.vertices[:, 1]
     hidden = legs & (y < waist_y - 0.03 * scale) & (y > hem + 0.08 * scale)
-    return Cut(Geometry(vertices, faces, uv, weights, groups, template), hidden)
-
-
-def _skirt_weights(figure: Figure, points: np.ndarray) -> np.ndarray:
-    """Pelvis at the waist, then the thigh of each side, a little of the shin below the knee."""
-    scale = figure.scale
-    left = ramp(points[:, 0], -0.10 * scale, 0.10 * scale)
-    thigh = ramp(figure.joint("pelvis")[1] - points[:, 1], 0.0, 0.22 * scale)
-    shin = 0.7 * ramp(figure.joint("left_knee")[1] - points[:, 1], 0.0, 0.25 * scale)
-    weights = np.zeros((len(points), 24))
-    weights[:, 0] = 1 - thigh
-    for side, share in (("left", left), ("right", 1 - left)):
-        weights[:, JOINT_NAMES.index(f"{side}_hip")] = thigh * share * (1 - shin)
-        weights[:, JOINT_NAMES.index(f"{side}_knee")] = thigh * share * shin
-    return weights
+    return Cut(Geometry(vertices, faces, uv, weights, groups, drawn), hidden)
 
 
 def shoes(figure: Figure, shaft: float, sole: float) -> Cut:
@@ -220,6 +215,6 @@ def _shoe(figure: Figure, side: str, shaft: float, sole: float) -> tuple[Geometr
     faces, uv = grid_faces(len(t), columns)
     near = figure.nearest(vertices, foot)
     weights = smooth(figure.body.weights[near].astype(np.float64), faces, 4, keep_rim=False)
-    template = (vertices - np.array([start[0], floor, ankle[2]])) / scale  # from the middle of the sole
+    drawn = (vertices - np.array([start[0], floor, ankle[2]])) / scale  # from the middle of the sole
     hidden = foot & (figure.vertices[:, 1] < ankle[1] + (shaft - 0.012) * scale)
-    return Geometry(vertices, faces, uv, weights, np.zeros(len(faces), np.uint8), template), hidden
+    return Geometry(vertices, faces, uv, weights, np.zeros(len(faces), np.uint8), drawn), hidden

@@ -36,14 +36,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A part before it gets its texture. template: (V, 3) where its vertices would be on the template body."""
+    """A part before it gets its texture. drawn: (V, 3) where its pattern is drawn, see `Figure.normalised`."""
 
     vertices: np.ndarray
     faces: np.ndarray
     uv: np.ndarray
     weights: np.ndarray
     groups: np.ndarray
-    template: np.ndarray
+    drawn: np.ndarray
 
     def part(self, name: str, texture: np.ndarray, roughness: float, specular: float) -> Part:
         return Part(
@@ -68,7 +68,7 @@ def joined(pieces: list[Geometry]) -> Geometry:
         np.concatenate([piece.uv for piece in pieces]),
         np.concatenate([piece.weights for piece in pieces]),
         np.concatenate([piece.groups for piece in pieces]),
-        np.concatenate([piece.template for piece in pieces]),
+        np.concatenate([piece.drawn for piece in pieces]),
     )
 
 
@@ -120,6 +120,20 @@ class Figure:
         c = self.vertices[candidates]
         squared = (c**2).sum(1)[None] - 2 * points.astype(np.float32) @ c.T
         return candidates[squared.argmin(1)]
+
+    def normalised(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 3) around the figure, stretched so that wrists, shoulders and ankles are where the template's are.
+
+        Patterns are drawn there: stripes stay level and straight whatever the body's shape.
+        """
+        template = self.body.j_regressor @ self.body.v_template
+        wrist, shoulder, ankle = (JOINT_NAMES.index(f"left_{name}") for name in ("wrist", "shoulder", "ankle"))
+        origin = self.joint("pelvis")
+        x, y, z = (points - origin).T
+        up = template[shoulder, 1] / (self.joints[shoulder, 1] - origin[1])
+        down = template[ankle, 1] / (self.joints[ankle, 1] - origin[1])
+        across = template[wrist, 0] / self.joints[wrist, 0]
+        return np.stack([x * across, y * np.where(y > 0, up, down), z / self.scale], -1)
 
     @cached_property
     def eyes(self) -> np.ndarray:

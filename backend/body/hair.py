@@ -33,7 +33,7 @@ STYLES = {
     "cropped": Style(0.072, 0.022, -0.055, 0.010, 0.006, 0.008, 0.25),
     "short": Style(0.066, 0.014, -0.065, 0.028, 0.013, 0.016, 0.45),
     "fringe": Style(0.035, 0.006, -0.075, 0.026, 0.018, 0.022, 0.35),
-    "round": Style(0.070, 0.012, -0.060, 0.060, 0.050, 0.060, 0.25),
+    "round": Style(0.060, 0.008, -0.060, 0.050, 0.046, 0.050, 0.15),
     "bob": Style(0.058, -0.080, -0.085, 0.026, 0.022, 0.028, 0.25),
     "long": Style(0.066, -0.150, -0.170, 0.024, 0.022, 0.026, 0.25),
     "bun": Style(0.068, 0.016, -0.060, 0.014, 0.009, 0.012, 0.2, 0.036),
@@ -44,13 +44,12 @@ COLUMNS, ROWS = 64, 26
 
 
 def hair(figure: Figure, style: Style, seed: int) -> Geometry:
-    """The shell of a style, hanging straight below the skull's widest place; its uv is u around, v from tips to crown."""
-    scale, eyes = figure.joints[15][1] - figure.joints[12][1], figure.eyes.mean(0)
-    scale = scale / 0.094
+    """The shell of a style; long hair hangs straight below the skull's widest place. uv: u around, v upwards."""
+    scale, eyes = (figure.joint("head")[1] - figure.joint("neck")[1]) / 0.094, figure.eyes.mean(0)
     skull = figure.vertices[(figure.share("head") > 0.5) & figure.is_skin]
     above = skull[skull[:, 1] > eyes[1] + 0.02 * scale]
     centre = np.array([0, eyes[1] + 0.025 * scale, (above[:, 2].min() + above[:, 2].max()) / 2])
-    polar = np.radians(np.linspace(0, 105, 36))
+    polar = np.radians(np.linspace(0, 128, 40))
     around = np.linspace(0, 2 * np.pi, COLUMNS, endpoint=False)
     away, height = _skull_profile(skull - centre, polar, around)
     aside = np.abs((around + np.pi) % (2 * np.pi) - np.pi)  # 0 in front, π behind
@@ -59,11 +58,10 @@ def hair(figure: Figure, style: Style, seed: int) -> Geometry:
     edge = edge + 0.006 * scale * noise(np.stack([np.cos(around), np.sin(around), 0 * around], -1), 0.3, seed)
     outer, inner = np.empty((ROWS, COLUMNS, 3)), np.empty((ROWS, COLUMNS, 3))
     for c, angle in enumerate(around):
-        x, y = _column(away[:, c], height[:, c], edge[c])
+        x, y = _column(away[:, c], height[:, c], edge[c], long_side)
         thick = _thickness(style, angle, aside[c], y, edge[c], seed) * scale
-        slope = np.gradient(np.stack([x, y], 1), axis=0)
-        normal = np.stack([-slope[:, 1], slope[:, 0]], 1)
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+        normal = np.stack([x, np.maximum(y, -0.3 * x)], 1)
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
         direction = np.array([np.sin(angle), 0, np.cos(angle)])
         for target, lift in ((outer, thick), (inner, np.full_like(thick, -0.002 * scale))):
             flat, up = x + normal[:, 0] * lift, y + normal[:, 1] * lift
@@ -93,16 +91,17 @@ def _skull_profile(points: np.ndarray, polar: np.ndarray, around: np.ndarray) ->
 def _hairline(style: Style, aside: np.ndarray, long_side: bool) -> np.ndarray:
     """Height above the eyes where the hair ends, by the angle from the front."""
     temple = style.front - 0.012 * ramp(aside, 0.3, 0.9)
-    start, end = (1.05, 1.45) if long_side else (1.0, 1.35)
+    start, end = (1.05, 1.45) if long_side else (0.85, 1.4)
     edge = temple + (style.side - temple) * ramp(aside, start, end)
     return edge + (style.back - style.side) * ramp(aside, 1.75, 2.4)
 
 
-def _column(away: np.ndarray, height: np.ndarray, edge: float) -> tuple[np.ndarray, np.ndarray]:
-    """One line of hair from the crown down to the edge: along the skull, then straight down; (ROWS,) each."""
+def _column(away: np.ndarray, height: np.ndarray, edge: float, hanging: bool) -> tuple[np.ndarray, np.ndarray]:
+    """One line of hair from the crown down to the edge, along the skull or hanging from it; (ROWS,) each."""
     widest = away.argmax()
-    x, y = np.maximum.accumulate(away), height.copy()
-    x = np.where(np.arange(len(x)) > widest, np.maximum(away, 0.96 * away[widest]), x)
+    x, y = away.copy(), height.copy()
+    if hanging:
+        x = np.where(np.arange(len(x)) > widest, np.maximum(away, 0.96 * away[widest]), x)
     if edge < y[-1]:
         x, y = np.append(x, x[-1] * 1.02), np.append(y, edge)
     keep = int(np.argmax(y <= edge)) or len(y) - 1
@@ -121,7 +120,7 @@ def _thickness(style: Style, angle: float, aside: float, y: np.ndarray, edge: fl
     clump = np.stack([np.full_like(y, np.cos(angle)), np.full_like(y, np.sin(angle)), 0.25 * y / 0.1], -1)
     thick = thick * (1 + style.uneven * noise(clump, 0.22, seed, 2))
     taper = 0.15 if aside < 1.2 or style.side > -0.03 else 0.5
-    return thick * (taper + (1 - taper) * np.sqrt(ramp(y - edge, 0.0, 0.030))) + 0.0015
+    return thick * (taper + (1 - taper) * np.sqrt(ramp(y - edge, 0.0, max(0.03, 1.4 * style.sides)))) + 0.0015
 
 
 def _weights(figure: Figure, points: np.ndarray) -> np.ndarray:

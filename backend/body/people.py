@@ -17,7 +17,7 @@ from .hair import STYLES, hair
 from .surface import corner_normals, ramp
 from .textures import Bake, Pattern
 
-CLOTH_PIXELS = 384
+CLOTH_PIXELS = 512
 SKIN_PIXELS = 512  # a side of each of the skin texture's two tiles: the whole body, and the head enlarged
 
 
@@ -120,10 +120,10 @@ class _Outfit:
 
     def __init__(self, figure: Figure, rng: np.random.Generator, seed: int, years: float, female: bool) -> None:
         self.figure, self.rng, self.seed, self.years, self.female = figure, rng, seed * 64 + 1, years, female
-        depth = rng.random()
+        self.lightness = depth = rng.random()
         self.tone = textures.skin_tone(depth, rng.uniform(-1, 1))
         darkness = rng.random() < 0.35 + 0.6 * (1 - depth)
-        grey = ramp(years, 40, 75) * rng.random() if years > 40 else 0.0
+        grey = ramp(years, 45, 85) * rng.random() ** 0.5
         natural = [0.012, 0.008, 0.006] if darkness else [[0.07, 0.035, 0.016], [0.26, 0.15, 0.06], [0.20, 0.06, 0.02]]
         natural = np.array(natural if darkness else natural[rng.choice(3, p=(0.6, 0.28, 0.12))])
         self.hair_colour = textures.mix(natural, np.array([0.42, 0.41, 0.40]), float(grey))
@@ -217,8 +217,8 @@ class _Outfit:
 
     def _skirt(self, waist: float = 0.05, pattern: Pattern | None = None) -> tuple[Part, np.ndarray]:
         rng = self.rng
-        fit = Fit(0.009, 0.006, 0.003, ease=rng.uniform(0.0, 0.03))
-        length, flare = rng.uniform(0.38, 0.85), rng.uniform(0.05, 0.30)
+        fit = Fit(0.006, 0.004, 0.002, ease=rng.uniform(0.0, 0.012))
+        length, flare = rng.uniform(0.40, 0.85), rng.uniform(0.02, 0.13)
         cut = clothes.skirt(self.figure, length, waist, flare, int(rng.integers(5, 14)), fit, self.seed + 3)
         return self._made("skirt", cut, pattern or self._cloth(False), 0.88, 0.2)
 
@@ -256,7 +256,7 @@ class _Outfit:
                 (0.3, 0.3, 0.1, 0.08, 0.04, 0.08, 0.1),
             )
         name = str(rng.choice(names, p=chances))
-        if not name or (self.years < 30 and not name):
+        if not name:
             self.words.append("bald")
             return []
         geometry = hair(self.figure, STYLES[name], seed)
@@ -269,10 +269,10 @@ class _Outfit:
 
 
 def _textured(geometry: Geometry, pattern: Pattern, size: int) -> np.ndarray:
-    """(size, size, 3): the pattern at the outside's points on the template body."""
+    """(size, size, 3): the pattern at the points of the outside."""
     outside = geometry.groups == 0
     baked = textures.bake(geometry.uv[outside], size, size)
-    return baked.image(pattern(baked.take(geometry.template[geometry.faces[outside]])))
+    return baked.image(pattern(baked.take(geometry.drawn[geometry.faces[outside]])))
 
 
 @lru_cache(maxsize=2)
@@ -301,7 +301,7 @@ def _skin_and_eyes(figure: Figure, outfit: _Outfit, garments: list[tuple[Part, n
     seen = ~hidden[faces].all(1) & figure.is_skin[faces[:, 0]]
     texture = baked.image(albedo)
     iris = np.array([[0.05, 0.025, 0.012], [0.10, 0.055, 0.025], [0.10, 0.16, 0.24], [0.09, 0.13, 0.07]])
-    iris = iris[outfit.rng.choice(4, p=(0.5, 0.25, 0.15, 0.1))]
+    iris = iris[outfit.rng.choice(4, p=(0.4, 0.2, 0.25, 0.15))] if outfit.lightness > 0.6 else iris[0]
     eyeball = ~figure.is_skin[faces[:, 0]]
     centre = figure.eyes[body.extra["vertex_piece"][faces[eyeball]].astype(int) - 1]
     offset = figure.vertices[faces[eyeball]] - centre

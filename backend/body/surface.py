@@ -8,25 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 
 
-def vertex_normals(vertices: np.ndarray, faces: np.ndarray, count: int | None = None) -> np.ndarray:
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """(N, 3) unit normals, triangles weighted by area; (0, 0, 0) where no triangle is."""
     p = vertices[faces]
-    normal = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
-    return _unit(_scatter(faces, normal, len(vertices) if count is None else count))
+    normal = np.repeat(np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), 3, axis=0)
+    return _unit(np.stack([np.bincount(faces.ravel(), normal[:, k], len(vertices)) for k in range(3)], -1))
 
 
 def corner_normals(vertices: np.ndarray, faces: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """(F, 3, 3) unit normals, smooth within a group of triangles (F,) and split between groups."""
+    """(F, 3, 3) unit normals, smooth within a group of triangles (F,) and split between groups.
+
+    Triangles are weighted by their angle at the vertex, as Blender does.
+    """
     p = vertices[faces]
-    normal = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
+    edge = _unit(np.roll(p, -1, axis=1) - p)
+    normal = _unit(np.cross(edge[:, 0], edge[:, 1]))
+    angle = np.arccos(np.clip(-(edge * np.roll(edge, 1, axis=1)).sum(2), -1, 1))
     slots = faces + groups[:, None].astype(np.int64) * len(vertices)
+    weighted = (normal[:, None] * angle[..., None]).reshape(-1, 3)
     size = len(vertices) * (int(groups.max()) + 1)
-    return _unit(_scatter(slots, normal, size))[slots].astype(np.float32)
-
-
-def _scatter(slots: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    repeated = np.repeat(values, 3, axis=0)
-    return np.stack([np.bincount(slots.ravel(), repeated[:, k], size) for k in range(3)], -1)
+    summed = np.stack([np.bincount(slots.ravel(), weighted[:, k], size) for k in range(3)], -1)
+    return _unit(summed)[slots].astype(np.float32)
 
 
 def _unit(v: np.ndarray) -> np.ndarray:
