@@ -53,7 +53,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="what", required=True)
     _add_shading(commands.add_parser("shading", help="people under many lights, for ShadingNet and the light probe"))
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _stop)
     try:
         arguments.run(arguments)
     except PenumbraError as problem:
@@ -108,6 +108,13 @@ def make_shading(arguments: argparse.Namespace) -> None:
         with pool:  # ends the workers on the way out, finished or not
             for size in pool.imap_unordered(task, due):
                 bar.update(size)
+
+
+def _stop(*_: object) -> None:
+    """End at once, with all workers; an exception would be lost where Blender calls Python."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+    os._exit(143)
 
 
 def shard_path(folder: Path, index: int) -> Path:

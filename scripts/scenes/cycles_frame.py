@@ -8,7 +8,11 @@ The diffuse lobe is Oren and Nayar's; light that reaches it by way of other surf
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
@@ -83,7 +87,8 @@ class Stage:
         self._aim(camera)
         path = Path(self._folder.name) / "frame.exr"
         self.scene.render.filepath = str(path)
-        bpy.ops.render.render(write_still=True)
+        with _silence():
+            bpy.ops.render.render(write_still=True)
         with OpenEXR.File(str(path), separate_channels=True) as file:
             channels = {name.split(".", 1)[-1]: channel.pixels for name, channel in file.channels().items()}
         return _layers(channels, np.asarray(camera.world_from_camera)[:3, :3])
@@ -222,6 +227,20 @@ def _new_image(name: str, pixels: np.ndarray) -> bpy.types.Image:
     image.pixels.foreach_set(rgba.ravel())
     image.update()
     return image
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Blender's progress lines, several a frame, from standard output."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _layers(channels: dict[str, np.ndarray], world_from_camera: np.ndarray) -> dict[str, np.ndarray]:
