@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Harmonize Shading: a job folder of posed meshes, passes and plates becomes shading, shadow and occlusion images.
+
+Two rounds over the frames: the first estimates the light of each plate on the character's 128-pixel crop, as the
+RiCS paper has it; the second shades every pixel with the light that all frames agree on, and casts the shadow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, cast
+
+import numpy as np
+
+from .. import device as devices
+from ..images import Passes, read_image, read_passes, srgb_encode, write_exr
+from ..protocol import (
+    CHARACTER,
+    Camera,
+    Frame,
+    FrameResult,
+    HarmonizeJob,
+    HarmonizeResult,
+    PenumbraError,
+    load_meshes,
+    replacing,
+)
+from ..rays import rics
+from ..rays.camera import crop_camera
+from ..rays.scene import RayScene
+from ..shadow.cast import cast_shadow
+from ..weights import load_model
+from . import probe as probes
+from . import visibility
+from .crop import CROP, crop, crop_box, crop_normals, plate_box
+from .network import ShadingNet
+from .probe import LightProbe
+
+Progress = Callable[[str, float], None]
+
+UNSURE = 0.5  # confidence below which the artist is told
+SMOOTHING = 3.0  # frames; standard deviation over which the light of a moving plate is averaged
+
+
+@dataclass
+class View:
+    """One frame before its light is known. Arrays are (height, width, …), as `images.Passes` describes them."""
+
+    frame: Frame
+    camera: Camera
+    scene: RayScene
+    passes: Passes
+    plate: np.ndarray
+
+    @classmethod
+    def open(cls, folder: Path, frame: Frame) -> View:
+        """Read a frame of a job. Raises PenumbraError where the plate does not fit or the character is not in it."""
+        camera = frame.camera
+        plate = read_image(folder / frame.plate, frame.plate_colorspace)
+        if plate.shape[:2] != (camera.height, camera.width):
+            raise PenumbraError("The plate has not the size of the render.", "Run Harmonize Shading again.")
+        passes = read_passes(folder / frame.passes, frame.pass_names, camera)
+        if not (passes.alpha > 0).any():
+            raise PenumbraError(
+                f"The character is not in the camera's view at frame {frame.number}.",
+                "Move the camera or the character, or choose other frames.",
+            )
+        return cls(frame, camera, RayScene(load_meshes(folder / frame.meshes)), passes, plate)
+
+
+def harmonize(folder: Path, progress: Progress, device: str = "auto") -> HarmonizeResult:
+    """Do the job in `folder`: write the images of every frame and ``result.json`` there.
+
+    progress(stage, fraction of the job) is called often; what it raises ends the job.
+    Raises PenumbraError with what the artist can do.
+    """
+    job = HarmonizeJob.load(folder)
+    clock = Clock(progress, len(job.frames))
+    clock.begin("Loading ShadingNet")
+    chosen = devices.pick(job.device if device == "auto" else device)
+    network = cast(ShadingNet, load_model("shadingnet")[0]).to(chosen)
+    estimates = []
+    for frame in job.frames:
+        clock.begin("Estimating the light")
+        estimates.append(estimate_light(network, View.open(folder, frame)))
+    results = []
+    for frame, light in zip(job.frames, settle(job.frames, estimates), strict=True):
+        results.append(render_frame(folder, frame, light, job, clock))
+    clock.end()
+    result = HarmonizeResult(tuple(results), clock.seconds, chosen.type, devices.versions(), tuple(_notices(estimates)))
+    result.save(folder)
+    return result
+
+
+def estimate_light(network: ShadingNet, view: View) -> LightProbe:
+    """The light of the plate: ShadingNet shades the character's crop, and the probe is fitted to its shading."""
+    passes = view.passes
+    box = crop_box(passes.alpha)
+    if box is None:
+        raise _too_small(view.frame)
+    camera = crop_camera(view.camera, box, (CROP, CROP))
+    surface = rics.trace(view.scene, camera)
+    alpha = crop(passes.alpha, box)
+    weight = np.where(surface.valid, alpha, 0)
+    if np.count_nonzero(weight > 0.5) < 16:
+        raise _too_small(view.frame)
+    normal = crop_normals(passes.normal, box, passes.alpha)
+    shading = network.predict(
+        srgb_encode(np.clip(view.plate, 0, 1)),
+        crop(passes.albedo, box, passes.alpha),
+        normal,
+        surface.bits,
+        alpha,
+        plate_box(box, view.camera.width, view.camera.height),
+    )
+    at = surface.valid
+    return probes.fit(
+        shading[at],
+        surface.bits[at],
+        normal[at],
+        np.where(weight[at] > 0.5, weight[at], 0),
+        world_from_camera=view.camera.world_from_camera,
+        sun_visibility=lambda directions: rics.light_visibility(view.scene, surface, directions, (CHARACTER,)),
+    )
+
+
+def settle(frames: tuple[Frame, ...], estimates: list[LightProbe]) -> list[LightProbe]:
+    """The light of each frame, agreed between frames: one light for a plate that stands, else a moving average.
+
+    Light belongs to the world, so frames are compared there and the camera may move.
+    """
+    if len(estimates) == 1:
+        return estimates
+    numbers = np.array([frame.number for frame in frames], float)
+    still = len({frame.plate for frame in frames}) == 1
+    settled = []
+    for number, estimate in zip(numbers, estimates, strict=True):
+        weight = np.array([e.confidence for e in estimates]) + 1e-3
+        if not still:
+            weight *= np.exp(-0.5 * ((numbers - number) / SMOOTHING) ** 2)
+        near = np.flatnonzero(weight > 1e-2 * weight.max())
+        settled.append(probes.mean([estimates[i] for i in near], weight[near], estimate.world_from_camera))
+    return settled
+
+
+def render_frame(folder: Path, frame: Frame, light: LightProbe, job: HarmonizeJob, clock: Clock) -> FrameResult:
+    """Shade one frame at the render's resolution, cast its shadow, and write its images."""
+    view = View.open(folder, frame)
+    clock.begin("Tracing self-occlusion")
+    surface = rics.trace(view.scene, view.camera)
+    clock.begin("Shading")
+    shading = shade(view, surface, light)
+    clock.begin("Casting the shadow")
+    shadow = cast_shadow(view.scene, view.camera, light, job.ground, job.ground_height)
+    clock.begin("Writing the images")
+    return write_frame(folder, view, light, surface, shading, shadow)
+
+
+def shade(view: View, surface: rics.SurfaceMap, light: LightProbe) -> np.ndarray:
+    """(H, W, 3) diffuse shading at full resolution wherever the character covers a pixel, 1 elsewhere."""
+    at = surface.valid
+    detailed = view.passes.normal[at]  # with bump and normal maps, where the render has them
+    normals = np.where(detailed.any(axis=-1, keepdims=True), detailed, surface.normal[at])
+    shading = np.ones((*at.shape, 3), np.float32)
+    shading[at] = light.shade(
+        visibility.cell_visibility(view.scene, surface),
+        normals,
+        visibility.sun_visibility(view.scene, surface, light.suns),
+    )
+    return visibility.extrapolate(shading, at, view.passes.alpha > 0)
+
+
+def write_frame(
+    folder: Path,
+    view: View,
+    light: LightProbe,
+    surface: rics.SurfaceMap,
+    shading: np.ndarray,
+    shadow: np.ndarray,
+) -> FrameResult:
+    """Write a frame's images into the job folder; see `protocol.FrameResult`."""
+    name = f"{view.frame.number:04d}"
+    result = FrameResult(
+        number=view.frame.number,
+        shading=f"shading_{name}.exr",
+        shadow=f"shadow_{name}.exr",
+        occlusion=f"occlusion_{name}.exr",
+        albedo=f"albedo_{name}.exr",
+        rics=f"rics_{name}.npz",
+        probe=f"probe_{name}.json",
+        key=view.frame.key,
+    )
+    covered = view.passes.alpha > 0
+    occlusion = visibility.extrapolate(rics.occlusion(surface), surface.valid, covered)
+    write_exr(folder / result.shading, shading)
+    write_exr(folder / result.shadow, shadow)
+    write_exr(folder / result.occlusion, {"Y": np.where(covered, occlusion, 0)})
+    write_exr(folder / result.albedo, np.dstack([view.passes.albedo, view.passes.alpha]))
+    with replacing(folder / result.rics) as temporary:
+        np.savez_compressed(
+            temporary,
+            valid=np.packbits(surface.valid),
+            shape=np.array(surface.valid.shape),
+            bits=surface.bits[surface.valid],
+            normal=surface.normal[surface.valid].astype(np.float16),
+        )
+    light.save(folder / result.probe)
+    return result
+
+
+@dataclass
+class Clock:
+    """Tells the artist the stage and the share of the work done, and keeps the seconds that each stage took."""
+
+    progress: Progress
+    frames: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    done: float = 0.0
+    _stage: str = ""
+    _since: float = 0.0
+
+    # Shares of the work, from timing a 1080p frame; those after the first stage are divided among the frames.
+    SHARES: ClassVar[dict[str, float]] = {
+        "Loading ShadingNet": 0.05,
+        "Estimating the light": 0.15,
+        "Tracing self-occlusion": 0.15,
+        "Shading": 0.3,
+        "Casting the shadow": 0.3,
+        "Writing the images": 0.05,
+    }
+
+    def begin(self, stage: str) -> None:
+        self.end()
+        self.progress(stage, self.done)
+        self._stage, self._since = stage, time.perf_counter()
+
+    def end(self) -> None:
+        """Add the running stage to the account."""
+        if self._stage:
+            spent = time.perf_counter() - self._since
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + spent
+            once = self._stage == "Loading ShadingNet"
+            self.done = min(1.0, self.done + self.SHARES[self._stage] / (1 if once else self.frames))
+            self._stage = ""
+
+
+def _notices(estimates: list[LightProbe]) -> list[str]:
+    unsure = min(estimate.confidence for estimate in estimates)
+    if unsure >= UNSURE:
+        return []
+    return [f"The plate tells little about its light (confidence {unsure:.0%}): check the side that it comes from."]
+
+
+def _too_small(frame: Frame) -> PenumbraError:
+    return PenumbraError(
+        f"The character covers too few pixels at frame {frame.number} to be shaded.",
+        "Move the camera closer, or render at a higher resolution.",
+    )
