@@ -11,7 +11,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ..protocol import CHARACTER
 from ..rays.scene import RayScene
@@ -34,7 +34,7 @@ def caster_distance(scene: RayScene, points: np.ndarray) -> np.ndarray:
     over = u + v > 1
     u, v = np.where(over, 1 - u, u), np.where(over, 1 - v, v)
     a, b, c = corners[chosen].transpose(1, 0, 2)
-    return cKDTree(a + u * (b - a) + v * (c - a)).query(points, workers=-1)[0].astype(np.float32)
+    return KDTree(a + u * (b - a) + v * (c - a)).query(points, workers=-1)[0].astype(np.float32)
 
 
 def smooth(values: np.ndarray, surface: Surface, radius: np.ndarray) -> np.ndarray:
