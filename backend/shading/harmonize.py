@@ -41,7 +41,7 @@ from .probe import LightProbe
 
 Progress = Callable[[str, float], None]
 
-UNSURE = 0.5  # confidence below which the artist is told
+UNSURE = 0.2  # confidence below which the artist is told
 SMOOTHING = 3.0  # frames; standard deviation over which the light of a moving plate is averaged
 
 
@@ -149,38 +149,41 @@ def settle(frames: tuple[Frame, ...], estimates: list[LightProbe]) -> list[Light
 def render_frame(folder: Path, frame: Frame, light: LightProbe, job: HarmonizeJob, clock: Clock) -> FrameResult:
     """Shade one frame at the render's resolution, cast its shadow, and write its images."""
     view = View.open(folder, frame)
-    clock.begin("Tracing self-occlusion")
-    surface = rics.trace(view.scene, view.camera)
-    clock.begin("Shading")
-    shading = shade(view, surface, light)
+    clock.begin("Tracing and shading")
+    lit = shade(view, light)
     clock.begin("Casting the shadow")
     shadow = cast_shadow(view.scene, view.camera, light, job.ground, job.ground_height)
     clock.begin("Writing the images")
-    return write_frame(folder, view, light, surface, shading, shadow)
+    return write_frame(folder, view, light, lit, shadow)
 
 
-def shade(view: View, surface: rics.SurfaceMap, light: LightProbe) -> np.ndarray:
-    """(H, W, 3) diffuse shading at full resolution wherever the character covers a pixel, 1 elsewhere."""
+@dataclass(frozen=True)
+class Lighting:
+    """What light makes of a surface, and what it takes to light it again: arrays of the N valid points, row-major.
+
+    surface: the character's, at the pixels' centres. normals: (N, 3) unit, camera space.
+    cells: (N, 62) and suns: (N, S) in [0, 1], the share of the probe's light that arrives. shading: (N, 3).
+    """
+
+    surface: rics.SurfaceMap
+    normals: np.ndarray
+    cells: np.ndarray
+    suns: np.ndarray
+    shading: np.ndarray
+
+
+def shade(view: View, light: LightProbe) -> Lighting:
+    """Light the character at full resolution."""
+    surface = rics.trace(view.scene, view.camera)
     at = surface.valid
     detailed = view.passes.normal[at]  # with bump and normal maps, where the render has them
     normals = np.where(detailed.any(axis=-1, keepdims=True), detailed, surface.normal[at])
-    shading = np.ones((*at.shape, 3), np.float32)
-    shading[at] = light.shade(
-        visibility.cell_visibility(view.scene, surface),
-        normals,
-        visibility.sun_visibility(view.scene, surface, light.suns),
-    )
-    return visibility.extrapolate(shading, at, view.passes.alpha > 0)
+    cells = visibility.cell_visibility(view.scene, surface)
+    suns = visibility.sun_visibility(view.scene, surface, light.suns)
+    return Lighting(surface, normals, cells, suns, light.shade(cells, normals, suns))
 
 
-def write_frame(
-    folder: Path,
-    view: View,
-    light: LightProbe,
-    surface: rics.SurfaceMap,
-    shading: np.ndarray,
-    shadow: np.ndarray,
-) -> FrameResult:
+def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shadow: np.ndarray) -> FrameResult:
     """Write a frame's images into the job folder; see `protocol.FrameResult`."""
     name = f"{view.frame.number:04d}"
     result = FrameResult(
@@ -193,19 +196,22 @@ def write_frame(
         probe=f"probe_{name}.json",
         key=view.frame.key,
     )
-    covered = view.passes.alpha > 0
-    occlusion = visibility.extrapolate(rics.occlusion(surface), surface.valid, covered)
-    write_exr(folder / result.shading, shading)
+    valid, covered = lit.surface.valid, view.passes.alpha > 0
+    shading = np.ones((*valid.shape, 3), np.float32)
+    shading[valid] = lit.shading
+    occlusion = visibility.extrapolate(rics.occlusion(lit.surface), valid, covered)
+    write_exr(folder / result.shading, visibility.extrapolate(shading, valid, covered))
     write_exr(folder / result.shadow, shadow)
     write_exr(folder / result.occlusion, {"Y": np.where(covered, occlusion, 0)})
     write_exr(folder / result.albedo, np.dstack([view.passes.albedo, view.passes.alpha]))
     with replacing(folder / result.rics) as temporary:
         np.savez_compressed(
             temporary,
-            valid=np.packbits(surface.valid),
-            shape=np.array(surface.valid.shape),
-            bits=surface.bits[surface.valid],
-            normal=surface.normal[surface.valid].astype(np.float16),
+            valid=valid,
+            bits=lit.surface.bits[valid],
+            normals=lit.normals.astype(np.float16),
+            cells=np.round(lit.cells.astype(np.float32) * 255).astype(np.uint8),
+            suns=np.round(lit.suns * 255).astype(np.uint8),
         )
     light.save(folder / result.probe)
     return result
@@ -226,10 +232,9 @@ class Clock:
     SHARES: ClassVar[dict[str, float]] = {
         "Loading ShadingNet": 0.05,
         "Estimating the light": 0.15,
-        "Tracing self-occlusion": 0.15,
-        "Shading": 0.3,
-        "Casting the shadow": 0.3,
-        "Writing the images": 0.05,
+        "Tracing and shading": 0.25,
+        "Casting the shadow": 0.45,
+        "Writing the images": 0.1,
     }
 
     def begin(self, stage: str) -> None:
