@@ -197,8 +197,7 @@ def bounce(skins: list[Skin], scene: RayScene, level: float, lights: list[Light]
     point = np.concatenate([*points, floor]).astype(np.float32) + 2e-3 * normal
 
     weight = np.maximum(normal @ cells.directions.T, 0) / np.pi
-    rows, k = np.nonzero(weight.T)[::-1]
-    weight[rows, k] *= ~scene.occluded(point[rows], cells.directions[k])
+    weight[scene.blocked(point, cells.directions[None], weight > 0)] = 0
     shading = np.stack([weight @ cells.fluxes(light.panorama) for light in lights], axis=1)
     for index, light in enumerate(lights):
         for sun in light.suns:
@@ -253,28 +252,29 @@ def _sky_and_bounces(
     """(N, L, 3) shading of points in camera space by everything but suns."""
     directions = cells.directions @ world[:3, :3]
     weight = np.maximum(normals @ directions.T, 0) / np.pi
-    k, point = np.nonzero(weight.T)
-    blocked = scene.occluded(origins[point], directions[k])
+    blocked = scene.blocked(origins, directions[None], weight > 0)
     fluxes = np.stack([cells.fluxes(light.panorama) for light in lights], axis=1)
-    open_weight = weight.copy()
-    open_weight[point[blocked], k[blocked]] = 0
-    shading = np.einsum("nk,klc->nlc", open_weight, fluxes, optimize=True)
+    shading = np.einsum("nk,klc->nlc", np.where(blocked, 0, weight), fluxes, optimize=True)
 
     # What the body's shadow takes from the ground: only for rays that reach it near the body.
-    down = np.flatnonzero(~blocked & (cells.directions[k, 2] < 0))
-    start = origins[point[down]] @ world[:3, :3].T + world[:3, 3]
-    ray = cells.directions[k[down]]
-    ground = start[:, :2] + ray[:, :2] * ((bounced.level - start[:, 2]) / ray[:, 2])[:, None]
-    near = np.flatnonzero(np.abs(ground - bounced.centre).max(1) < _GROUND_REACH)
-    lost = (1 - bounced.ground_share(ground[near])) * fluxes[k[down[near]]]
-    _add(shading, point[down[near]], -lost * weight[point[down[near]], k[down[near]]][:, None, None])
+    below = np.flatnonzero(cells.directions[:, 2] < 0)
+    point, k = np.nonzero((weight[:, below] > 0) & ~blocked[:, below])
+    k = below[k]
+    start = origins @ world[:3, :3].T + world[:3, 3]
+    steps = cells.directions[k, :2] / cells.directions[k, 2:]
+    ground = start[point, :2] + steps * (bounced.level - start[point, 2:])
+    near = np.abs(ground - bounced.centre).max(1) < _GROUND_REACH
+    point, k = point[near], k[near]
+    lost = (1 - bounced.ground_share(ground[near])) * fluxes[k]
+    _add(shading, point, -lost * weight[point, k][:, None, None])
 
-    at = np.flatnonzero(blocked)
-    hits = scene.intersect(origins[point[at]], directions[k[at]])
-    at, hit = at[hits.mesh >= 0], hits.mesh >= 0
+    k, point = np.nonzero(blocked.T)  # direction by direction: such rays visit the same part of Embree's tree
+    hits = scene.intersect(origins[point], directions[k])
+    hit = hits.mesh >= 0
+    point, k = point[hit], k[hit]
     solid_angle = 4 * np.pi / len(directions)
     radiance = bounced.of_triangles(hits.mesh[hit], hits.triangle[hit])
-    _add(shading, point[at], radiance * (solid_angle * weight[point[at], k[at]])[:, None, None])
+    _add(shading, point, radiance * (solid_angle * weight[point, k])[:, None, None])
     return np.maximum(shading, 0)
 
 
@@ -288,9 +288,7 @@ def _sunlight(origins: np.ndarray, normals: np.ndarray, scene: RayScene, sun: Su
     toward = sun.direction + offsets
     toward = (toward / np.linalg.norm(toward, axis=1, keepdims=True)).astype(np.float32)
     received = np.maximum(normals @ toward.T, 0)
-    for k in range(SUN_SAMPLES):
-        facing = np.flatnonzero(received[:, k])
-        received[facing[scene.occluded(origins[facing], toward[k : k + 1])], k] = 0
+    received[scene.blocked(origins, toward[None], received > 0)] = 0
     return received.mean(1)[:, None] * np.asarray(sun.irradiance, np.float32)
 
 
