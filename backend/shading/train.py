@@ -242,6 +242,8 @@ def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> No
     plan = trainer.plan
     facts = {"steps": trainer.step, "images": trainer.step * plan.moments * VIEWS, "minutes": trainer.seconds / 60}
     cards = {path.name: json.loads((path / "card.json").read_text("utf-8")) for path in data}
+    judged = plan.losses.adversarial + plan.losses.features > 0
+    critic = f"D joined after {plan.critic_from:.0%} of the run" if judged else "trained without D"
     card = f"""# ShadingNet
 
 The light encoder f and the shading generator G of *Ray-marching in Camera Space* (RiCS), trained by this project from
@@ -250,8 +252,8 @@ random weights on pictures that it rendered itself. Licence: GPL-3.0-or-later.
 * Command: `{command}`
 * {facts["steps"]} steps of {plan.moments} moments × {VIEWS} views ({facts["images"]} images),
   {facts["minutes"]:.0f} minutes on {devices.describe(trainer.device)}, seed {plan.seed}.
-* Adam, learning rate {plan.rate:g} falling along a cosine; the discriminator joined after {plan.critic_from:.0%} of
-  the run; the weights are a moving average ({plan.average:g}).
+* Adam, learning rate {plan.rate:g} falling along a cosine; {critic}.
+  The weights are a moving average ({plan.average:g}).
 * Loss weights: {json.dumps(dataclasses.asdict(plan.losses))}. `everywhere` is added to the edge importance
   x_w and `smooth` is the Huber threshold; both are 0 in the paper.
 * Sizes: {json.dumps(plan.network.to_json())}
