@@ -33,9 +33,10 @@ def main() -> int:
     environment.run_inside()
     out.mkdir(parents=True, exist_ok=True)
     _quieten(out / "blender.log")
-    extension.load()
+    penumbra = extension.load()
     from penumbra.backend.protocol import Cancelled, PenumbraError
 
+    penumbra.register()
     try:
         demonstrate(out)
     except PenumbraError as problem:
@@ -44,6 +45,8 @@ def main() -> int:
     except Cancelled:
         print("\nCancelled.", file=sys.stderr)
         return 130
+    finally:
+        penumbra.unregister()  # ends the backend; and bpy crashes at exit where a command is still registered
     print(f"Wrote {out / 'sheet.png'} and the pictures on it")
     return 0
 
@@ -57,7 +60,6 @@ def demonstrate(out: Path) -> None:
 
     clock = Stages(jobs.TerminalLine())
     clock.show(jobs.Progress("Opening the scene", 0.0))
-    extension.load().register()
     bpy.ops.wm.open_mainfile(filepath=str(SCENE))
     scene, layer = bpy.context.scene, bpy.context.view_layer
     settings = properties.export_settings(scene)
@@ -70,7 +72,6 @@ def demonstrate(out: Path) -> None:
     clock.show(jobs.Progress("Writing the pictures", 1.0))
     write_pictures(scene, settings, out)
     clock.end()
-    extension.load().unregister()
     report = {
         "command": "python3 scripts/demo.py",
         "versions": {**hello.get("versions", {}), "blender": bpy.app.version_string},
