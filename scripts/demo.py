@@ -63,6 +63,7 @@ def demonstrate(out: Path) -> None:
     bpy.ops.wm.open_mainfile(filepath=str(SCENE))
     scene, layer = bpy.context.scene, bpy.context.view_layer
     settings = properties.export_settings(scene)
+    shutil.rmtree(out / "passes", ignore_errors=True)  # an earlier demonstration's
     request = Request(scene, layer, only_character(layer), (scene.frame_current,), settings, out / "passes")
     outcome = jobs.run_blocking(jobs.Job(harmonize(request, export_here(clock.show))), clock)
     backend = backend_process.running()
