@@ -144,8 +144,10 @@ def write_pictures(scene: Any, settings: Any, out: Path) -> None:
     write_sheet(out)
 
 
-def result_image(out: Path, name: str) -> Path:
-    return next(iter(sorted((out / "passes").glob(f"*{name}*.exr"))))
+def result_image(out: Path, role: str) -> Path:
+    """The image that the extension wrote; it puts them into a folder named after the character."""
+    (path,) = (out / "passes").rglob(f"{role}_*.exr")
+    return path
 
 
 def write_sheet(out: Path) -> None:
