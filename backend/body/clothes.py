@@ -170,7 +170,7 @@ def skirt(figure: Figure, length: float, waist: float, flare: float, pleats: int
     faces, uv = grid_faces(rows, columns)
     vertices, faces, uv, groups = thicken(outer, inner, faces, uv)
     near = figure.body.weights[figure.nearest(outer, legs)].astype(np.float64)
-    weights = np.tile(smooth(near, faces[groups == 0], 14, keep_rim=False), (2, 1))
+    weights = np.tile(smooth(near, faces[groups == 0], 5, keep_rim=False), (2, 1))
     turn = (angle + np.pi) % (2 * np.pi) - np.pi  # its pattern is drawn as on trousers, unrolled to either side
     level = figure.normalised(outer)[:, 1].reshape(angle.shape) - 0.3
     unrolled = [np.where(turn < 0, -1, 1) * (0.12 + 0.2 * np.abs(np.sin(turn))), level, 0.03 + 0.2 * np.cos(turn)]

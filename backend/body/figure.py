@@ -46,16 +46,19 @@ class Geometry:
     drawn: np.ndarray
 
     def part(self, name: str, texture: np.ndarray, roughness: float, specular: float) -> Part:
+        """With its texture and gloss, without triangles that have no area (at the poles of tubes)."""
+        p = self.vertices[self.faces]
+        real = np.linalg.norm(np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), axis=1) > 1e-12
         return Part(
             name,
             self.vertices.astype(np.float32),
-            self.faces.astype(np.int32),
-            self.uv.astype(np.float32),
+            self.faces[real].astype(np.int32),
+            self.uv[real].astype(np.float32),
             np.clip(texture, 0.005, 0.9).astype(np.float32),
             roughness,
             specular,
             self.weights.astype(np.float32),
-            self.groups,
+            self.groups[real],
         )
 
 

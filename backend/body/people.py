@@ -195,7 +195,7 @@ class _Outfit:
             return under
         hip = self.figure.body.j_regressor[1] @ self.figure.body.v_template
         wrist = self.figure.body.j_regressor[20] @ self.figure.body.v_template
-        return textures.hemmed(under, dye(self.rng), [(0, wrist[0] - 0.02, 0.035), (1, hip[1] + 0.01, 0.045)])
+        return textures.hemmed(under, dye(self.rng), [(0, wrist[0] - 0.01, 0.045), (1, hip[1] - 0.01, 0.065)])
 
     def _leather(self) -> Pattern:
         colour = np.array([[0.015, 0.014, 0.014], [0.075, 0.032, 0.015], [0.035, 0.016, 0.010]])[self.rng.integers(3)]

@@ -90,7 +90,7 @@ def bake(uv: np.ndarray, height: int, width: int) -> Bake:
     at = np.einsum("nk,nkc->nc", barycentric, p[triangle])
     x, y = np.clip(at[:, 0].astype(int), 0, width - 1), np.clip(height - 1 - at[:, 1].astype(int), 0, height - 1)
     off_centre = np.abs(at - np.floor(at) - 0.5).sum(1)
-    order = np.argsort(-off_centre, kind="stable")
+    order = np.argsort((60000 * (1 - off_centre)).astype(np.uint16), kind="stable")  # the most central sample last
     slot = np.full(height * width, -1, np.int64)
     slot[(y * width + x)[order]] = order
     texels = np.flatnonzero(slot >= 0)
