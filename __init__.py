@@ -12,11 +12,20 @@ def _modules() -> tuple[ModuleType, ...]:
 
 def register() -> None:
     """Called by Blender when the extension is enabled."""
+    import atexit
+
+    import bpy
+
     for module in _modules():
         module.register()
+    if bpy.app.module:  # Blender disables extensions before it ends; the Python module does not, and crashes
+        atexit.register(unregister)
 
 
 def unregister() -> None:
     """Called by Blender when the extension is disabled."""
+    import atexit
+
+    atexit.unregister(unregister)
     for module in reversed(_modules()):
         module.unregister()

@@ -165,6 +165,8 @@ class BackendProcess:
             )
 
     def _ended(self) -> PenumbraError:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its output ends a moment before it does
+            self._process.wait(QUIT_S)
         self.stop(force=True)
         status = self._process.returncode
         if self.hello is None:

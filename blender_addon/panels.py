@@ -8,7 +8,7 @@ import textwrap
 import bpy
 
 from ..backend.protocol import PenumbraError
-from . import jobs, notices, passes, plate, properties
+from . import export, jobs, notices, passes, plate, properties
 from .character import Character
 
 PIXELS_PER_LETTER = 7.0
@@ -24,7 +24,7 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        character, problem = _character(context)
+        character, problem = _look(context)
         inputs = layout.column()
         inputs.enabled = not jobs.running()
         _draw_inputs(inputs, context, character)
@@ -74,11 +74,16 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
             warning.operator("penumbra.use_standard_view")
 
 
-def _character(context: bpy.types.Context) -> tuple[Character | None, PenumbraError | None]:
+def _look(context: bpy.types.Context) -> tuple[Character | None, PenumbraError | None]:
+    """The character, and what stands in the way of the job."""
+    character = None
     try:
-        return properties.chosen_character(context), None
+        character = properties.chosen_character(context)
+        settings = properties.export_settings(context.scene)
+        export.check(context.scene, context.view_layer, character, settings)
     except PenumbraError as problem:
-        return None, problem
+        return character, problem
+    return character, None
 
 
 def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, character: Character | None) -> None:

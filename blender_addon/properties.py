@@ -7,7 +7,8 @@ from pathlib import Path
 
 import bpy
 
-from .character import Character, character_named, find_character, only_character
+from ..backend.protocol import PenumbraError
+from .character import Character, character_named, characters, find_character
 from .export import ExportSettings
 from .preferences import preferred_device
 
@@ -62,8 +63,13 @@ def chosen_character(context: bpy.types.Context) -> Character:
     settings = context.scene.penumbra
     if settings.character:
         return character_named(settings.character.name, context.view_layer)
-    selected = context.selected_objects or [o for o in (context.object,) if o]
-    return find_character(selected, context.view_layer) if selected else only_character(context.view_layer)
+    try:
+        return find_character(context.selected_objects or [context.object], context.view_layer)
+    except PenumbraError:
+        found = characters(context.view_layer)
+        if len(found) == 1:
+            return found[0]
+        raise
 
 
 def chosen_frames(scene: bpy.types.Scene) -> tuple[int, ...]:

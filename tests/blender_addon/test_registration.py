@@ -68,6 +68,7 @@ def test_the_package_holds_what_runs_and_nothing_else(package):
         "backend",
         "assets",
         "README.md",
+        "requirements.txt",
         "LICENSE",
     }
     assert not [name for name in names if name.startswith("assets/demo") or "__pycache__" in name]
