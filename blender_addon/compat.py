@@ -30,8 +30,11 @@ def create_compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:
     if V5:
         scene.compositing_node_group = bpy.data.node_groups.new("Compositor", "CompositorNodeTree")
         return scene.compositing_node_group
-    scene.use_nodes = True
+    had_viewer = "Viewer Node" in bpy.data.images
+    scene.use_nodes = True  # makes default nodes, with a viewer and its image
     scene.node_tree.nodes.clear()
+    if not had_viewer and "Viewer Node" in bpy.data.images:
+        bpy.data.images.remove(bpy.data.images["Viewer Node"])
     return scene.node_tree
 
 

@@ -42,10 +42,10 @@ class Plate:
     def is_animated(self) -> bool:
         return self.image.source in {"SEQUENCE", "MOVIE"}
 
-    def fits(self, size: tuple[int, int]) -> bool:
-        """Whether the image's pixels are the frame's pixels, without resampling."""
+    def fits(self, size: tuple[int, int], frame: int) -> bool:
+        """Whether the image's pixels are the frame's pixels, without resampling. Raises PenumbraError."""
         placed = self.scale == 1.0 and self.offset == (0.0, 0.0) and not (self.flip_x or self.flip_y)
-        return placed and tuple(self.image.size) == size
+        return placed and _image_size(self, frame) == size
 
 
 def find_plate(scene: bpy.types.Scene, settings: ExportSettings, frame: int | None = None) -> Plate:
@@ -101,13 +101,15 @@ def write_plate(plate: Plate, frame: int, render: bpy.types.RenderSettings, fold
     """
     width, height = frame_size(render)
     key = f"{capture.image_stamp(plate.image)} {plate} {width} {height} {frame if plate.is_animated else 0}"
+    if plate.image.source == "SEQUENCE" and (shown := sequence_path(plate, frame)).is_file():
+        key += f" {shown.stat().st_mtime_ns}"
     path = folder / f"plate_{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.exr"
     if path.exists() and not plate.image.is_dirty:
         return path
     with replacing(path) as partial:
         size = _image_size(plate, frame)
         _write_image(plate, frame, size, partial)
-        if not plate.fits((width, height)):
+        if not plate.fits((width, height), frame):
             pixels = _read_exr(partial)
             aspect = render.pixel_aspect_x / render.pixel_aspect_y
             _write_exr(partial, framed(pixels, plate, (width, height), aspect))
@@ -165,18 +167,22 @@ def _resampled(pixels: np.ndarray, count: int, start: float, extent: float) -> n
 
 
 def _image_size(plate: Plate, frame: int) -> tuple[int, int]:
-    width, height = plate.image.size
-    if width == 0 or height == 0:
-        raise PenumbraError(
-            f"The plate “{plate.image.name}” cannot be read.",
-            "Find its file again: File, External Data, Find Missing Files.",
-        )
-    if plate.image.source == "SEQUENCE":
+    if plate.image.source == "SEQUENCE":  # its own size is known only where Blender has shown it
         path = sequence_path(plate, frame)
         if not path.is_file():
             raise PenumbraError(
                 f"The plate of frame {frame} is missing: {path.name}.", "Complete the sequence, or shorten the range."
             )
+        image = bpy.data.images.load(str(path))
+        width, height = image.size
+        bpy.data.images.remove(image)
+    else:
+        width, height = plate.image.size
+    if width == 0 or height == 0:
+        raise PenumbraError(
+            f"The plate “{plate.image.name}” cannot be read.",
+            "Find its file again: File, External Data, Find Missing Files.",
+        )
     return width, height
 
 
@@ -212,6 +218,7 @@ def _write_image(plate: Plate, frame: int, size: tuple[int, int], path: Path) ->
 
 def _read_exr(path: Path) -> np.ndarray:
     image = bpy.data.images.load(str(path))
+    image.colorspace_settings.name = "Non-Color"  # the values as they are
     try:
         pixels = np.empty(image.size[0] * image.size[1] * 4, np.float32)
         image.pixels.foreach_get(pixels)
@@ -223,6 +230,7 @@ def _read_exr(path: Path) -> np.ndarray:
 def _write_exr(path: Path, pixels: np.ndarray) -> None:
     image = bpy.data.images.new("Penumbra Plate", pixels.shape[1], pixels.shape[0], alpha=True, float_buffer=True)
     try:
+        image.colorspace_settings.name = "Non-Color"  # `save` encodes linear images as sRGB
         image.alpha_mode = "PREMUL"
         image.pixels.foreach_set(np.ascontiguousarray(pixels[::-1], np.float32).ravel())
         image.file_format = "OPEN_EXR"

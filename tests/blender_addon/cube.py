@@ -74,6 +74,11 @@ def plate_codes() -> np.ndarray:
     return np.stack([x * 4, y * 7, (x * 3 + y * 5) % 256], axis=2) / 255.0
 
 
+def moved(x: float, y: float, z: float) -> np.ndarray:
+    """CORNERS elsewhere."""
+    return CORNERS + np.array((x, y, z))
+
+
 def posed(corners: np.ndarray) -> np.ndarray:
     """World coordinates of frame 10."""
     c, s = math.cos(TURN), math.sin(TURN)

@@ -12,8 +12,9 @@ from penumbra.blender_addon import compat
 
 
 def load(path: Path | str) -> np.ndarray:
-    """(H, W, 4) float32 of an image file, scene-linear where it is an EXR."""
+    """(H, W, 4) float32 values of an image file, as it holds them."""
     image = bpy.data.images.load(str(path))
+    image.colorspace_settings.name = "Non-Color"
     pixels = np.empty(image.size[0] * image.size[1] * 4, np.float32)
     image.pixels.foreach_get(pixels)
     pixels = pixels.reshape(image.size[1], image.size[0], 4)[::-1]
@@ -26,6 +27,7 @@ def save(path: Path | str, pixels: np.ndarray, *, eight_bit: bool = False) -> No
     height, width = pixels.shape[:2]
     image = bpy.data.images.new("saved", width, height, alpha=True, float_buffer=not eight_bit)
     if not eight_bit:
+        image.colorspace_settings.name = "Non-Color"  # `save` encodes linear images as sRGB
         image.alpha_mode = "PREMUL"
         image.use_half_precision = False
     rgba = np.ones((height, width, 4), np.float32)

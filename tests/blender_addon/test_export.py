@@ -110,11 +110,11 @@ def test_passes_hold_albedo_alpha_world_normals_and_depth(rig: bpy.types.Object,
 
 
 def test_what_stands_in_front_cuts_the_character(rig: bpy.types.Object, tmp_path: Path) -> None:
-    left = cube.CORNERS * (0.5, 0.1, 3) + (-0.25, -1.5, 0)  # covers the left half of the cube
+    left = cube.CORNERS * [0.5, 0.1, 3] + [-0.25, -1.5, 0]  # covers the left half of the cube
     catcher = cube.mesh_object("Catcher", left)
     catcher.is_shadow_catcher = True
-    cube.mesh_object("Prop", cube.CORNERS + (5, 0, 0))
-    held = cube.mesh_object("Held", cube.CORNERS + (-5, 0, 0))
+    cube.mesh_object("Prop", cube.moved(5, 0, 0))
+    held = cube.mesh_object("Held", cube.moved(-5, 0, 0))
     held.is_holdout = True
     hidden = cube.mesh_object("Hidden", cube.CORNERS)
     hidden.hide_render = True
@@ -143,7 +143,7 @@ def test_modifiers_and_instances_are_those_of_a_render(rig: bpy.types.Object, tm
     bpy.context.scene.collection.objects.link(wood)
     found = meshes(tmp_path / "job", exported(tmp_path / "job", (1,)))
     assert len(found["Body"].triangles) == 48
-    np.testing.assert_allclose(found["Wood"].vertices, cube.in_camera(cube.CORNERS + (3, 0, 0)), atol=2e-6)
+    np.testing.assert_allclose(found["Wood"].vertices, cube.in_camera(cube.moved(3, 0, 0)), atol=2e-6)
 
 
 def test_camera_has_shift_pixel_aspect_and_border(rig: bpy.types.Object, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_camera_has_shift_pixel_aspect_and_border(rig: bpy.types.Object, tmp_pat
 def test_the_scene_is_untouched(rig: bpy.types.Object, tmp_path: Path) -> None:
     scene = bpy.context.scene
     scene.render.engine = "BLENDER_WORKBENCH"
-    catcher = cube.mesh_object("Ground", cube.CORNERS - (0, 0, 2))
+    catcher = cube.mesh_object("Ground", cube.CORNERS - [0, 0, 2])
     catcher.is_shadow_catcher = True
     scene.frame_set(4)
     rig.pose.bones["Bone"].location.x = 0.77  # a change that is not keyed

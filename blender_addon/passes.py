@@ -1,0 +1,439 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Result → compositor: one node group a character, made of image nodes that can be graded, muted and animated."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bpy
+
+from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, replacing
+from . import compat, export
+from . import plate as plates
+from .camera import frame_size
+
+if TYPE_CHECKING:
+    from .export import ExportSettings
+
+# Custom properties by which our datablocks are found, whatever the artist calls them.
+CHARACTER = "penumbra_character"  # on the group
+IMAGE = "penumbra_image"  # on an image: "character/role"
+FRAMES = "penumbra_frames"  # on the group: frames whose images lie in its folder
+CREATED_TREE = "penumbra_created_tree"  # on the group: the compositor was empty before
+FORMER = "penumbra_former"  # on the group: node and socket that our link to the output replaced
+
+ROLES = ("albedo", "shading", "shadow", "occlusion")
+_DEFAULT_NODES = {"CompositorNodeRLayers", "CompositorNodeComposite", "CompositorNodeViewer", "NodeGroupOutput"}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The character's node in the artist's tree, and whether it reaches the final image."""
+
+    node: bpy.types.Node
+    linked: bool
+    notices: tuple[str, ...]
+
+
+def apply_result(
+    scene: bpy.types.Scene,
+    character: str,
+    result: HarmonizeResult,
+    folder: Path,
+    settings: ExportSettings,
+    output_dir: Path | None = None,
+) -> Applied:
+    """Keep a job's images and show them in the compositor; a character's former result is updated in place.
+
+    The images are copied to `output_dir`, by default ``penumbra/<character>`` beside the .blend file, and packed into
+    it where it was never saved or that folder cannot be written. Undo is the caller's. Raises PenumbraError before
+    anything changed where an image is missing, or a range of frames has no folder to go to.
+    """
+    notices: list[str] = []
+    frames = [frame.number for frame in result.frames]
+    plate = _plate_image(scene, settings, frames[0])
+    sources = _sources(result, folder, with_plate=plate is None)
+    target = _target(character, output_dir, len(frames), notices)
+    files = _keep(sources, target, folder) if target else sources
+    tree, created = _tree(scene)
+    node = result_node(scene, character)
+    group = node.node_tree if node else _new_group(character, created)
+    frames = sorted({*frames, *(group.get(FRAMES, ()) if target else ())})
+    group[FRAMES] = frames
+    span = frames if frames[-1] - frames[0] + 1 == len(frames) else [result.frames[-1].number]
+    if target and len(result.frames) > 1 and len(span) == 1:
+        notices.append("The frames have gaps, so the compositor shows the last one only.")
+    images = {
+        role: _image(character, role, paths[max(paths) if len(span) == 1 else min(paths)], len(span) > 1)
+        for role, paths in files.items()
+    }
+    if target is None:
+        _pack(images, character)
+    _build(group, images, span, plate)
+    if node is None:
+        node = _new_node(tree, group, character)
+        _link(tree, node)
+    linked = _reaches_output(tree, node)
+    notices += _link_notices(scene, node, linked)
+    return Applied(node, linked, tuple(notices))
+
+
+def result_nodes(scene: bpy.types.Scene) -> dict[str, bpy.types.Node]:
+    """The node of each character that has a result in the scene's compositor."""
+    tree = compat.compositor_tree(scene)
+    nodes = tree.nodes if tree else ()
+    groups = ((node, getattr(node, "node_tree", None)) for node in nodes if node.bl_idname == "CompositorNodeGroup")
+    return {group[CHARACTER]: node for node, group in groups if group is not None and CHARACTER in group}
+
+
+def result_node(scene: bpy.types.Scene, character: str) -> bpy.types.Node | None:
+    """A character's node; its inputs "Shading Strength", "Shadow Strength" and "Mute" are the result's controls."""
+    return result_nodes(scene).get(character)
+
+
+def link_to_output(scene: bpy.types.Scene, character: str) -> None:
+    """Make a character's node the final image, over what is linked there; `remove_result` links that again."""
+    node = _require(scene, character)
+    tree = compat.compositor_tree(scene)
+    target = compat.final_input(tree) or compat.create_final_input(tree)
+    if target.is_linked and target.links[0].from_node != node:
+        former = target.links[0].from_socket
+        node.node_tree[FORMER] = [former.node.name, former.identifier]
+    tree.links.new(node.outputs["Image"], target)
+
+
+def remove_result(scene: bpy.types.Scene, character: str) -> None:
+    """Take a character's node, group and images out of the file again, and close the gap that they leave.
+
+    The image files stay where they are, for undo.
+    """
+    node = _require(scene, character)
+    tree, group = compat.compositor_tree(scene), node.node_tree
+    targets = [link.to_socket for link in node.outputs["Image"].links]
+    source = node.inputs["Plate"].links[0].from_socket if node.inputs["Plate"].is_linked else _former(tree, group)
+    created = bool(group.get(CREATED_TREE))
+    tree.nodes.remove(node)
+    if source is not None:
+        for target in targets:
+            tree.links.new(source, target)
+    if group.users == 0:
+        images = [image for image in bpy.data.images if str(image.get(IMAGE, "")).startswith(f"{character}/")]
+        bpy.data.node_groups.remove(group)
+        bpy.data.batch_remove([image for image in images if image.users == 0])
+    if created:
+        others = result_nodes(scene)
+        if others:
+            next(iter(others.values())).node_tree[CREATED_TREE] = True
+        elif len(tree.nodes) == 1 and compat.final_input(tree) is not None:
+            compat.remove_compositor_tree(scene)
+
+
+# The plate must reach the screen as it is.
+
+
+def plate_deviations(scene: bpy.types.Scene) -> tuple[str, ...]:
+    """What would change the plate between its file and the rendered image; empty where nothing does."""
+    view = scene.view_settings
+    checks = (
+        (view.view_transform != "Standard", f"view transform {view.view_transform}"),
+        (view.look != "None", f"look {view.look}"),
+        (abs(view.exposure) > 1e-6, "exposure"),
+        (abs(view.gamma - 1.0) > 1e-6, "gamma"),
+        (view.use_curve_mapping, "colour curves"),
+        (view.use_white_balance, "white balance"),
+        (scene.render.dither_intensity > 0.0, "dither"),
+    )
+    return tuple(name for changes, name in checks if changes)
+
+
+def is_plate_exact(scene: bpy.types.Scene) -> bool:
+    """Whether pixels without character and shadow come out as the photograph has them."""
+    return not plate_deviations(scene)
+
+
+def make_plate_exact(scene: bpy.types.Scene) -> None:
+    """The Standard view without any grading, and no dither."""
+    view = scene.view_settings
+    view.view_transform = "Standard"
+    view.look = "None"
+    view.exposure, view.gamma = 0.0, 1.0
+    view.use_curve_mapping = view.use_white_balance = False
+    scene.render.dither_intensity = 0.0
+
+
+# Files.
+
+
+def _plate_image(scene: bpy.types.Scene, settings: ExportSettings, frame: int) -> plates.Plate | None:
+    """The artist's plate where its pixels are the frame's; None where the job's resampled one has to be shown."""
+    try:
+        plate = plates.find_plate(scene, settings, frame)
+        return plate if plate.fits(frame_size(scene.render), frame) else None
+    except PenumbraError:  # the scene may have changed while the backend worked
+        return None
+
+
+def _sources(result: HarmonizeResult, folder: Path, *, with_plate: bool) -> dict[str, dict[int, Path]]:
+    """role → frame → file, all of which exist."""
+    found = {role: {frame.number: folder / getattr(frame, role) for frame in result.frames} for role in ROLES}
+    if with_plate:
+        found["plate"] = {frame.number: Path(frame.plate) for frame in HarmonizeJob.load(folder).frames}
+        found["plate"] = {number: found["plate"][number] for number in found["shading"]}
+    for role, paths in found.items():
+        for number, path in paths.items():
+            if not path.is_file():
+                raise PenumbraError(f"The {role} image of frame {number} is missing.", "Run Harmonize Shading again.")
+    return found
+
+
+def _target(character: str, output_dir: Path | None, count: int, notices: list[str]) -> Path | None:
+    """The folder for the images; None where they are to be packed."""
+    beside = Path(bpy.data.filepath).parent / "penumbra" / bpy.path.clean_name(character) if bpy.data.filepath else None
+    target = output_dir / bpy.path.clean_name(character) if output_dir else beside
+    if target is not None:
+        try:
+            export.make_writable(target)
+            return target
+        except PenumbraError as problem:
+            if output_dir is not None or count > 1:
+                raise
+            notices.append(f"The result is packed into the .blend file. {problem.message}")
+    if count > 1:
+        raise PenumbraError("A range of frames needs a folder.", "Save the .blend file first, and run again.")
+    return None
+
+
+def _keep(sources: dict[str, dict[int, Path]], target: Path, folder: Path) -> dict[str, dict[int, Path]]:
+    """Copy the images to where they stay, with what re-lighting needs."""
+    kept: dict[str, dict[int, Path]] = {}
+    for role, paths in sources.items():
+        for number, path in paths.items():
+            kept.setdefault(role, {})[number] = target / f"{role}_{number:04d}{path.suffix}"
+            _copy(path, kept[role][number])
+    for frame in HarmonizeResult.load(folder).frames if (folder / "result.json").is_file() else ():
+        for name in ("rics", "probe"):
+            path = folder / getattr(frame, name)
+            if path.is_file():
+                _copy(path, target / f"{name}_{frame.number:04d}{path.suffix}")
+    return kept
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        with replacing(target) as partial:
+            shutil.copyfile(source, partial)
+    except OSError as problem:
+        raise PenumbraError(
+            f"{target.name} could not be written ({problem.strerror}).", "Free some space on the disk and run again."
+        ) from problem
+
+
+# Images.
+
+
+def _image(character: str, role: str, path: Path, sequence: bool) -> bpy.types.Image:
+    mark = f"{character}/{role}"
+    image = next((i for i in bpy.data.images if i.get(IMAGE) == mark), None)
+    if image is None:
+        image = bpy.data.images.load(str(path))
+        image[IMAGE] = mark
+        image.name = f"{character} {role.capitalize()}"
+    if image.packed_file:
+        image.unpack(method="REMOVE")
+    image.source = "SEQUENCE" if sequence else "FILE"
+    image.filepath = _relative(path)
+    # Colour and coverage of the albedo are separate; its alpha must not be multiplied in or taken out again.
+    image.alpha_mode = "PREMUL" if role == "plate" else "CHANNEL_PACKED"
+    image.colorspace_settings.name = "Linear Rec.709" if role in {"albedo", "plate"} else "Non-Color"
+    image.reload()
+    return image
+
+
+def _relative(path: Path) -> str:
+    if not bpy.data.filepath:
+        return str(path)
+    try:
+        return bpy.path.relpath(str(path))
+    except ValueError:  # another drive
+        return str(path)
+
+
+def _pack(images: dict[str, bpy.types.Image], character: str) -> None:
+    for role, image in images.items():
+        image.pack()
+        image.filepath_raw = f"//penumbra/{bpy.path.clean_name(character)}/{role}{Path(image.filepath).suffix}"
+
+
+# The group.
+
+
+def _new_group(character: str, created: bool) -> bpy.types.NodeTree:
+    group = bpy.data.node_groups.new("Penumbra", "CompositorNodeTree")
+    group[CHARACTER] = character
+    group[CREATED_TREE] = created
+    new = group.interface.new_socket
+    new("Plate", in_out="INPUT", socket_type="NodeSocketColor").default_value = (0, 0, 0, 0)
+    for name, value in (("Shading Strength", 1.0), ("Shadow Strength", 1.0), ("Mute", 0.0)):
+        socket = new(name, in_out="INPUT", socket_type="NodeSocketFloat")
+        socket.subtype = "FACTOR"
+        socket.min_value, socket.max_value, socket.default_value = 0.0, 1.0, value
+    for name in ("Image", "Shading", "Shadow", "Occlusion"):
+        new(name, in_out="OUTPUT", socket_type="NodeSocketColor")
+    return group
+
+
+def _build(
+    group: bpy.types.NodeTree, images: dict[str, bpy.types.Image], span: list[int], plate: plates.Plate | None
+) -> None:
+    """Make the group's nodes: plate × shadow, over it albedo × shading + gloss. Strength 0 makes a factor of 1."""
+    group.nodes.clear()
+    link = group.links.new
+    inputs, output = _node(group, "NodeGroupInput", -800, 400), _node(group, "NodeGroupOutput", 800, 200)
+    shown = {role: _image_node(group, image, span, row) for row, (role, image) in enumerate(images.items())}
+    background = shown["plate"] if "plate" in shown else _plate_node(group, plate)
+    over, below, above = compat.alpha_over(group)
+    over.location, over.label = (-500, 400), "Plate"
+    link(background.outputs["Image"], below)
+    link(inputs.outputs["Plate"], above)
+    shadow = _strength(group, inputs.outputs["Shadow Strength"], shown["shadow"], "Shadow Strength", 100)
+    shadowed = _mix(group, "MULTIPLY", 1.0, over.outputs[0], shadow, "Plate × Shadow", (0, 300))
+    shading = _strength(group, inputs.outputs["Shading Strength"], shown["shading"], "Shading Strength", -150)
+    diffuse = _mix(group, "MULTIPLY", 1.0, shown["albedo"].outputs["Image"], shading, "Albedo × Shading", (0, 50))
+    # Coverage is the mix's factor; the colours themselves are opaque, as gloss is, from whose side alpha is taken.
+    gloss = _mix(group, "ADD", 1.0, (0, 0, 0, 1), diffuse, "Gloss +", (200, 50))
+    figure = _mix(group, "MIX", shown["albedo"].outputs["Alpha"], shadowed, gloss, "Character over Plate", (400, 200))
+    final = _mix(group, "MIX", inputs.outputs["Mute"], figure, over.outputs[0], "Mute", (600, 300))
+    link(final, output.inputs["Image"])
+    for role in ("shading", "shadow", "occlusion"):
+        link(shown[role].outputs["Image"], output.inputs[role.capitalize()])
+
+
+def _strength(
+    group: bpy.types.NodeTree, factor: bpy.types.NodeSocket, image: bpy.types.Node, label: str, y: float
+) -> bpy.types.NodeSocket:
+    return _mix(group, "MIX", factor, (1, 1, 1, 1), image.outputs["Image"], label, (-250, y))
+
+
+def _mix(
+    group: bpy.types.NodeTree,
+    blend: str,
+    factor: float | bpy.types.NodeSocket,
+    a: bpy.types.NodeSocket | tuple[float, ...],
+    b: bpy.types.NodeSocket | tuple[float, ...],
+    label: str,
+    location: tuple[float, float],
+) -> bpy.types.NodeSocket:
+    node = _node(group, "ShaderNodeMix", *location)
+    node.data_type, node.blend_type, node.label = "RGBA", blend, label
+    for socket, value in zip((node.inputs[0], node.inputs[6], node.inputs[7]), (factor, a, b), strict=True):
+        if isinstance(value, bpy.types.NodeSocket):
+            group.links.new(value, socket)
+        else:
+            socket.default_value = value
+    return node.outputs[2]
+
+
+def _node(group: bpy.types.NodeTree, kind: str, x: float, y: float) -> bpy.types.Node:
+    node = group.nodes.new(kind)
+    node.location = (x, y)
+    return node
+
+
+def _image_node(group: bpy.types.NodeTree, image: bpy.types.Image, span: list[int], row: int) -> bpy.types.Node:
+    node = _node(group, "CompositorNodeImage", -800, 200 - 320 * row)
+    node.image, node.label = image, image.get(IMAGE, image.name).rpartition("/")[2].capitalize()
+    if len(span) > 1:  # file number = frame − start + 1 + offset
+        node.frame_start, node.frame_duration, node.frame_offset = span[0], len(span), span[0] - 1
+        node.use_auto_refresh = True
+    return node
+
+
+def _plate_node(group: bpy.types.NodeTree, plate: plates.Plate) -> bpy.types.Node:
+    node = _node(group, "CompositorNodeImage", -1100, 400)
+    node.image, node.label = plate.image, "Plate"
+    if plate.is_animated:
+        node.frame_start, node.frame_duration, node.frame_offset, node.use_cyclic = plate.frames
+        node.use_auto_refresh = True
+    return node
+
+
+# The artist's tree.
+
+
+def _tree(scene: bpy.types.Scene) -> tuple[bpy.types.NodeTree, bool]:
+    """The compositor tree, and whether it was created now."""
+    tree = compat.compositor_tree(scene)
+    if tree is not None:
+        return tree, False
+    if compat.has_dormant_tree(scene):
+        raise PenumbraError(
+            "The scene's compositor nodes are switched off.",
+            "Switch on Use Nodes in the compositor, or delete its nodes.",
+        )
+    return compat.create_compositor_tree(scene), True
+
+
+def _new_node(tree: bpy.types.NodeTree, group: bpy.types.NodeTree, character: str) -> bpy.types.Node:
+    right = max((n.location.x for n in tree.nodes), default=0.0)
+    node = _node(tree, "CompositorNodeGroup", right - 200, max((n.location.y for n in tree.nodes), default=0.0) + 250)
+    node.node_tree, node.width = group, 200
+    node.name = node.label = f"Penumbra {character}"
+    return node
+
+
+def _link(tree: bpy.types.NodeTree, node: bpy.types.Node) -> None:
+    """Link a new node to the output where that is free, or shows a former character, or Blender's default."""
+    target = compat.final_input(tree) or compat.create_final_input(tree)
+    if not target.is_linked:
+        tree.links.new(node.outputs["Image"], target)
+        return
+    former = target.links[0].from_socket
+    if CHARACTER in (getattr(former.node, "node_tree", None) or {}):
+        tree.links.new(former, node.inputs["Plate"])
+        tree.links.new(node.outputs["Image"], target)
+    elif _is_default(tree, node):
+        node.node_tree[FORMER] = [former.node.name, former.identifier]
+        tree.links.new(node.outputs["Image"], target)
+
+
+def _is_default(tree: bpy.types.NodeTree, ours: bpy.types.Node) -> bool:
+    """Whether the tree only passes the render layer on, as Blender makes it."""
+    kinds = [n.bl_idname for n in tree.nodes if n != ours and n.bl_idname != "NodeReroute"]
+    return set(kinds) <= _DEFAULT_NODES and kinds.count("CompositorNodeRLayers") == 1
+
+
+def _former(tree: bpy.types.NodeTree, group: bpy.types.NodeTree) -> bpy.types.NodeSocket | None:
+    name, identifier = group.get(FORMER, ("", ""))
+    node = tree.nodes.get(name)
+    return next((s for s in node.outputs if s.identifier == identifier), None) if node else None
+
+
+def _reaches_output(tree: bpy.types.NodeTree, node: bpy.types.Node) -> bool:
+    seen, pending = set(), [node]
+    final = compat.final_input(tree)
+    while pending:
+        current = pending.pop()
+        if final is not None and current == final.node:
+            return True
+        if current.name not in seen:
+            seen.add(current.name)
+            pending += [link.to_node for socket in current.outputs for link in socket.links]
+    return False
+
+
+def _link_notices(scene: bpy.types.Scene, node: bpy.types.Node, linked: bool) -> Iterator[str]:
+    if not linked:
+        yield f"The compositor's output shows your own nodes: link the Image of “{node.label}” where you want it."
+    if not scene.render.use_compositing:
+        yield "Renders skip the compositor: switch on Compositing in Output, Post Processing."
+
+
+def _require(scene: bpy.types.Scene, character: str) -> bpy.types.Node:
+    node = result_node(scene, character)
+    if node is None:
+        raise PenumbraError(f"“{character}” has no result in the compositor.", "Run Harmonize Shading first.")
+    return node
