@@ -195,9 +195,11 @@ def _shoe(figure: Figure, side: str, shaft: float, sole: float) -> tuple[Geometr
     )
     points = figure.vertices[foot]
     ground, back, tip = points[:, 1].min(), points[:, 2].min(), points[:, 2].max()
-    start = np.array([points[points[:, 1] < ankle[1]][:, 0].mean(), ground + 0.035 * scale, back])
+    start = np.array(
+        [points[points[:, 1] < ankle[1]][:, 0].mean(), ground + 0.018 * scale, back]
+    )  # under the toes' tops, so that no slice is dented
     hull = Hull.of(points, start, np.array([start[0], start[1], tip]), np.array([0.0, -1.0, 0.0]), slices=28)
-    for _ in range(3):
+    for _ in range(6):
         hull = hull.hanging(2.0)
     margin, columns = 0.007 * scale, 40
     t = np.concatenate([[-0.9 * margin] * 2, np.linspace(0, tip - back, 28), [tip - back + 1.4 * margin] * 2])
