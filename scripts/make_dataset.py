@@ -12,6 +12,7 @@ A shard holds N geometry frames, three simultaneous views of a moment after thre
   plate (N, L, 128, 128, 3) uint8 display-encoded photograph of the whole frame without the person;
   radiance (N, L, 62, 3) float32 true mean radiance of the cells about the RiCS directions, the open ground's below;
   suns (N, L, 2, 7) float32: direction to the light, irradiance RGB, half-angle in radians, zeros where there is none;
+  box (N, 4) float32: the crop's left, top, right and bottom in fractions of the plate;
   projection, world_from_camera (N, 4, 4) float64 of the crop's camera, world +z up;
   identity, clip (N) str; frame, view (N) int32; light (N, L) str.
 Shading, radiance and suns are at the plate's exposure: plate white is a white diffuse surface at shading 1.

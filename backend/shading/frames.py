@@ -9,7 +9,7 @@ from ..protocol import CHARACTER
 from ..rays.rics import trace
 from ..rays.scene import RayScene
 from . import traced
-from .crop import CROP
+from .crop import CROP, plate_box
 from .moments import Moment, Shot
 from .photograph import background, expose, photograph
 from .traced import Cells, Light
@@ -69,6 +69,7 @@ def frames(moment: Moment, views: Views, random: np.random.Generator) -> dict[st
         "alpha": np.stack([np.round(v["alpha"] * 255) for v in views]).astype(np.uint8),
         "rics": np.stack([v["bits"] for v in views]),
         **per_light,
+        "box": np.stack([plate_box(s.box, s.camera.width, s.camera.height) for s in moment.shots]),
         "projection": np.stack([s.crop.projection for s in moment.shots]).astype(np.float64),
         "world_from_camera": np.stack([s.crop.world_from_camera for s in moment.shots]).astype(np.float64),
         "identity": np.array([moment.identity] * count),
