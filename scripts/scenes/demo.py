@@ -18,18 +18,19 @@ import bpy
 import cv2
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from backend.body import motion, people
 from backend.images import read_image, srgb_encode
 from scripts.scenes import character, places
 
+ROOT = Path(__file__).resolve().parents[2]
 PLACE = 1053
-PERSON = 204
+PERSON = 303
 SIZE = (1280, 720)
 CAMERA_AT = math.radians(29)  # the sun stands 55° to the right of the camera
-FRAMES = 48
+FACING = math.radians(20)  # away from the camera
+SEED, SECONDS, FRAME = 3, 2.0, 12
 
 
 def camera_of(place_or_scene: object) -> bpy.types.Object:
@@ -59,12 +60,11 @@ def build(plate: Path) -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     person = people.make_person(PERSON)
-    armature = character.build(scene.collection, person, "Walker")
-    poses, translations = motion.walk(FRAMES)
-    character.animate(armature, poses, translations, fps=24)
-    scene.frame_start, scene.frame_end = 1, FRAMES
-    scene.frame_set(FRAMES // 2)
-    scene.render.fps = 24
+    armature = character.build_character(person, "Walker", scene.collection)
+    armature.rotation_euler.z = CAMERA_AT + math.pi / 2 + FACING
+    walk = motion.builtin("walk", SEED, SECONDS, person.joints)
+    character.apply_pose_sequence(armature, walk.pose, np.zeros_like(walk.trans) + (0, 1, 0) * walk.trans, walk.fps)
+    scene.frame_set(FRAME)
     scene.render.resolution_x, scene.render.resolution_y = SIZE
     scene.view_settings.view_transform, scene.render.dither_intensity = "Standard", 0
     scene.camera = camera_of(type("Here", (), {"scene": scene}))
