@@ -189,8 +189,8 @@ def _image_size(plate: Plate, frame: int) -> tuple[int, int]:
 def sequence_path(plate: Plate, frame: int) -> Path:
     """The file of an image sequence that a frame shows."""
     start, duration, offset, cyclic = plate.frames
-    number = frame - start + 1
-    number = (number - 1) % max(1, duration) + 1 if cyclic else min(max(number, 1), max(1, duration))
+    number = frame - start + 1  # Blender holds the last file after the end, and takes file `offset` before the start
+    number = (number - 1) % max(1, duration) + 1 if cyclic else min(max(number, 0), max(1, duration))
     path = Path(bpy.path.abspath(plate.image.filepath, library=plate.image.library))
     digits = "".join(c if c.isdigit() else " " for c in path.stem).split()
     if not digits:

@@ -48,6 +48,7 @@ def test_two_characters_are_a_choice(scene: bpy.types.Scene) -> None:
     rig, body = bpy.data.objects["Rig"].copy(), cube.mesh_object("Twin", cube.CORNERS)
     rig.name, rig.parent, body.parent = "Second", None, rig
     scene.collection.objects.link(rig)
+    bpy.context.view_layer.update()
     with pytest.raises(PenumbraError, match=r"several characters: “Rig”, “Second”"):
         characters.only_character(bpy.context.view_layer)
     assert characters.find_character([body], bpy.context.view_layer).name == "Second"

@@ -8,6 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from penumbra.backend.protocol import PenumbraError
 from penumbra.blender_addon import plate as plates
 from penumbra.blender_addon.export import ExportSettings
 from penumbra.blender_addon.plate import Plate, framed
@@ -55,8 +56,10 @@ def test_a_sequence_has_a_file_a_frame(scene: bpy.types.Scene, tmp_path: Path) -
     background.image.source = "SEQUENCE"
     user = background.image_user
     user.frame_start, user.frame_duration, user.frame_offset = 21, 3, 6
-    for frame, value in ((20, 0.7), (21, 0.7), (22, 0.8), (23, 0.9), (30, 0.9)):
+    for frame, value in ((21, 0.7), (22, 0.8), (23, 0.9), (30, 0.9)):
         assert written(scene, tmp_path, frame)[5, 5, 0] == pytest.approx(value, rel=1e-3), frame
+    with pytest.raises(PenumbraError, match=r"frame 20 is missing: shot_006\.exr"):
+        written(scene, tmp_path, 20)
     user.use_cyclic = True
     assert written(scene, tmp_path, 24)[5, 5, 0] == pytest.approx(0.7, rel=1e-3)
 
