@@ -103,8 +103,10 @@ def write_plate(plate: Plate, frame: int, render: bpy.types.RenderSettings, fold
     key = f"{capture.image_stamp(plate.image)} {plate} {width} {height} {frame if plate.is_animated else 0}"
     if plate.image.source == "SEQUENCE" and (shown := sequence_path(plate, frame)).is_file():
         key += f" {shown.stat().st_mtime_ns}"
+    if plate.image.is_dirty:
+        key += hashlib.blake2b(temporary.pixels_of(plate.image)).hexdigest()
     path = folder / f"plate_{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.exr"
-    if path.exists() and not plate.image.is_dirty:
+    if path.exists():
         return path
     with replacing(path) as partial:
         size = _image_size(plate, frame)
@@ -220,9 +222,7 @@ def _read_exr(path: Path) -> np.ndarray:
     image = bpy.data.images.load(str(path))
     image.colorspace_settings.name = "Non-Color"  # the values as they are
     try:
-        pixels = np.empty(image.size[0] * image.size[1] * 4, np.float32)
-        image.pixels.foreach_get(pixels)
-        return pixels.reshape(image.size[1], image.size[0], 4)[::-1]
+        return temporary.pixels_of(image).reshape(image.size[1], image.size[0], image.channels)[::-1]
     finally:
         bpy.data.images.remove(image)
 

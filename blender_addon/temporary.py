@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ..backend.protocol import CHARACTER, RECEIVER, PenumbraError
 from . import compat
@@ -59,7 +60,7 @@ def render(scene: bpy.types.Scene, frame: int, path: str = "") -> None:
     scene.frame_current = frame
     scene.render.filepath = path
     try:
-        with bpy.context.temp_override(scene=scene):
+        with _painting_kept(), bpy.context.temp_override(scene=scene):
             bpy.ops.render.render(write_still=bool(path))
     except RuntimeError as problem:
         raise PenumbraError(
@@ -77,6 +78,26 @@ def _removing_temporary() -> Iterator[list[bpy.types.ID]]:
     finally:
         images = [bpy.data.images[n] for n in _RENDERERS_IMAGES if n in bpy.data.images and n not in present]
         bpy.data.batch_remove([*temporary, *images])
+
+
+@contextlib.contextmanager
+def _painting_kept() -> Iterator[None]:
+    """Renders of 4.5 and 5.0 in the background reload images, and lose painting that is not saved: put it back."""
+    painted = {image: pixels_of(image) for image in bpy.data.images if image.is_dirty and image.size[0] > 0}
+    try:
+        yield
+    finally:
+        for image, pixels in painted.items():
+            if not image.is_dirty:
+                image.pixels.foreach_set(pixels)
+                image.update()
+
+
+def pixels_of(image: bpy.types.Image) -> np.ndarray:
+    """All values of an image as Blender holds them, flat, the bottom row first."""
+    pixels = np.empty(image.size[0] * image.size[1] * image.channels, np.float32)
+    image.pixels.foreach_get(pixels)
+    return pixels
 
 
 def _link_objects(
