@@ -132,6 +132,26 @@ def test_cycles_agrees(tracer: Tracer) -> None:
     assert min(errors[0, 1].min(), errors[1, 0].min()) > 0.2
 
 
+@pytest.mark.slow
+def test_cycles_takes_each_person_for_themselves() -> None:
+    """Images of people that come and go must not be taken for each other."""
+    pytest.importorskip("bpy")
+    from scripts.scenes.cycles_frame import Stage
+
+    stage = Stage(samples=1, denoise=False)
+    random = np.random.default_rng(0)
+    for person in range(8):
+        colours = random.uniform(0.05, 0.9, (2 + person % 3, 3))
+        balls = [ball(0.2, (0.45 * i - 0.7, 0, 0.8), tuple(c), f"part {i}") for i, c in enumerate(colours)]
+        moment = moment_of(balls, [even()])
+        stage.person(f"person {person}", moment.skins)
+        stage.light(moment.lights[0], moment.level)
+        truth = stage.render(moment.shots[1].crop)
+        seen = truth["albedo"][truth["alpha"] > 0.99]
+        for colour in colours:
+            assert (np.abs(seen - colour).max(1) < 0.01).sum() > 100
+
+
 def test_frames_hold_the_light_that_shades_them(tracer: Tracer) -> None:
     """The stored cells, suns, camera, RiCS map and exposure give the stored shading, by the probe's formula."""
     moment = moment_of([ball(0.4, (-0.2, 0, 0.5), WHITE, "a"), ball(0.3, (0.3, -0.2, 0.9), RED, "b")], [sky(1), sky(4)])
@@ -141,6 +161,7 @@ def test_frames_hold_the_light_that_shades_them(tracer: Tracer) -> None:
         "normal": ((3, 128, 128, 3), "float16"),
         "alpha": ((3, 128, 128), "uint8"),
         "rics": ((3, 128, 128), "uint64"),
+        "box": ((3, 4), "float32"),
         "shading": ((3, 2, 128, 128, 3), "float16"),
         "plate": ((3, 2, 128, 128, 3), "uint8"),
         "radiance": ((3, 2, 62, 3), "float32"),
