@@ -193,4 +193,6 @@ def _quieten(log: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # bpy 4.5 sometimes hangs where it frees its memory at the end

@@ -7,6 +7,9 @@ RiCS paper has it; the second shades every pixel with the light that all frames 
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +30,7 @@ from ..protocol import (
     PenumbraError,
     load_meshes,
     replacing,
+    write_json,
 )
 from ..rays import rics
 from ..rays.camera import crop_camera
@@ -85,18 +89,21 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto") -> Harmoni
     estimates = []
     for frame in job.frames:
         clock.begin("Estimating the light")
-        estimates.append(estimate_light(network, View.open(folder, frame)))
+        estimates.append(
+            _resumed_estimate(folder, frame) or _keep(folder, frame, estimate_light(network, folder, frame))
+        )
     results = []
     for frame, light in zip(job.frames, settle(job.frames, estimates), strict=True):
-        results.append(render_frame(folder, frame, light, job, clock))
+        results.append(_resumed_result(folder, frame, light) or render_frame(folder, frame, light, job, clock))
     clock.end()
     result = HarmonizeResult(tuple(results), clock.seconds, chosen.type, devices.versions(), tuple(_notices(estimates)))
     result.save(folder)
     return result
 
 
-def estimate_light(network: ShadingNet, view: View) -> LightProbe:
+def estimate_light(network: ShadingNet, folder: Path, frame: Frame) -> LightProbe:
     """The light of the plate: ShadingNet shades the character's crop, and the probe is fitted to its shading."""
+    view = View.open(folder, frame)
     passes = view.passes
     box = crop_box(passes.alpha)
     if box is None:
@@ -194,7 +201,7 @@ def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shad
         albedo=f"albedo_{name}.exr",
         rics=f"rics_{name}.npz",
         probe=f"probe_{name}.json",
-        key=view.frame.key,
+        key=_key(view.frame, light),
     )
     valid, covered = lit.surface.valid, view.passes.alpha > 0
     shading = np.ones((*valid.shape, 3), np.float32)
@@ -214,7 +221,38 @@ def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shad
             suns=np.round(lit.suns * 255).astype(np.uint8),
         )
     light.save(folder / result.probe)
+    write_json(folder / f"frame_{name}.json", dataclasses.asdict(result))
     return result
+
+
+# An interrupted animation goes on in its folder: what was estimated or rendered from the same input is not done again.
+
+
+def _estimate_path(folder: Path, frame: Frame) -> Path:
+    return folder / f"estimate_{frame.number:04d}_{frame.key}.json"
+
+
+def _keep(folder: Path, frame: Frame, estimate: LightProbe) -> LightProbe:
+    estimate.save(_estimate_path(folder, frame))
+    return estimate
+
+
+def _resumed_estimate(folder: Path, frame: Frame) -> LightProbe | None:
+    path = _estimate_path(folder, frame)
+    return LightProbe.load(path) if frame.key and path.is_file() else None
+
+
+def _key(frame: Frame, light: LightProbe) -> str:
+    """What a frame's images depend on: its input, and the light that the frames agreed on."""
+    return hashlib.sha256(f"{frame.key} {light.to_json()}".encode()).hexdigest()
+
+
+def _resumed_result(folder: Path, frame: Frame, light: LightProbe) -> FrameResult | None:
+    path = folder / f"frame_{frame.number:04d}.json"
+    if not frame.key or not path.is_file():
+        return None
+    result = FrameResult(**json.loads(path.read_text("utf-8")))
+    return result if result.key == _key(frame, light) else None
 
 
 @dataclass

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -130,13 +131,13 @@ class LightProbe:
         radiance = environment.cell_radiance(rest, rotation.T).astype(np.float32)
         return cls(radiance, np.zeros(3, np.float32), tuple(suns), rotation)
 
-    def save(self, path: Path) -> None:
-        """Write JSON, atomically."""
+    def to_json(self) -> dict[str, Any]:
+        """Numbers and lists; the dominant direction and the strength are for people to read."""
         suns = [
             {"direction": _list(s.direction), "irradiance": _list(s.irradiance), "half_angle": float(s.half_angle)}
             for s in self.suns
         ]
-        data = {
+        return {
             "radiance": _list(self.radiance),
             "constant": _list(self.constant),
             "suns": suns,
@@ -145,7 +146,10 @@ class LightProbe:
             "dominant_direction_world": _list(self.dominant_direction_world),
             "strength": self.strength,
         }
-        protocol.write_json(path, data)
+
+    def save(self, path: Path) -> None:
+        """Write JSON, atomically."""
+        protocol.write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: Path) -> LightProbe:

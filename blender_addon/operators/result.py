@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import bpy
 
 from ...backend.protocol import PenumbraError
@@ -15,6 +17,12 @@ class _OnResult:
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
     character: bpy.props.StringProperty(name="Character", description="Whose result; empty takes the only one")
+
+    if TYPE_CHECKING:  # what the operators below bring along
+
+        def report(self, kind: set[str], text: str) -> None: ...
+
+        def act(self, scene: bpy.types.Scene, character: str) -> None: ...
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Harmonize Shading from a job folder to images, on a generated person before an even plate."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.body import people
+from backend.images import read_exr, write_exr, write_png
+from backend.protocol import Cancelled, Frame, HarmonizeJob, HarmonizeResult, Mesh, PenumbraError, save_meshes
+from backend.rays import camera as cameras
+from backend.rays import rics
+from backend.rays.scene import RayScene
+from backend.shading import harmonize as pipeline
+from backend.shading.probe import CELLS, LightProbe, Sun
+
+WIDTH, HEIGHT = 192, 144
+PASSES = {"combined": "L.C", "diffuse_color": "L.D", "normal": "L.N", "depth": "L.Z"}
+
+
+@pytest.fixture(scope="module")
+def person() -> list[people.PosedPart]:
+    return people.pose_person(people.make_person(5), np.zeros((24, 3)))
+
+
+def make_job(folder: Path, person: list[people.PosedPart], *, away: float = 0.0, frames: int = 1) -> HarmonizeJob:
+    """A job as Blender writes it: the person faces a level camera 4 m away, `away` metres to its right."""
+    eye = np.array([0.0, 0.0, 4.0])
+    body = cameras.look_at(eye, np.zeros(3), up=(0, 1, 0))  # body space is y-up, and so is this world turned to z-up
+    world = np.eye(4)
+    world[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    camera = cameras.perspective(WIDTH, HEIGHT, np.radians(40), world_from_camera=world @ body)
+    meshes = [
+        Mesh(p.part.name, "character", (p.vertices - eye + (away, 0, 0)).astype(np.float32), p.faces, p.corner_normals)
+        for p in person
+    ]
+    surface = rics.trace(RayScene(meshes), camera)
+    alpha = surface.valid.astype(np.float32)
+    normal = surface.normal @ (world @ body)[:3, :3].T.astype(np.float32)
+    channels = {f"L.C.{c}": alpha for c in "RGBA"} | {f"L.D.{c}": 0.5 * alpha for c in "RGB"}
+    channels |= {f"L.N.{c}": normal[..., i] for i, c in enumerate("XYZ")} | {"L.Z.Z": np.full_like(alpha, 4.0)}
+    plate = np.full((HEIGHT, WIDTH, 3), 0.3, np.float32)
+    write_png(folder / "plate.png", plate)
+    listed = []
+    for number in range(1, frames + 1):
+        save_meshes(folder / f"meshes_{number}.npz", meshes)
+        write_exr(folder / f"passes_{number}.exr", channels, half=False)
+        names = f"meshes_{number}.npz", f"passes_{number}.exr"
+        listed.append(Frame(number, camera, *names, PASSES, "plate.png", "sRGB", f"key{number}"))
+    job = HarmonizeJob("Person", tuple(listed), device="cpu")
+    job.save(folder)
+    return job
+
+
+def sunny(world_from_camera: np.ndarray) -> LightProbe:
+    """A dim sky and a sun to the right of the camera."""
+    toward = np.array([0.8, 0.45, 0.4]) / np.linalg.norm([0.8, 0.45, 0.4])
+    radiance = np.full((CELLS, 3), 0.2, np.float32)
+    sun = Sun(toward, np.array([1.5, 1.4, 1.2]), 0.01)
+    return LightProbe(radiance, np.zeros(3, np.float32), (sun,), world_from_camera[:3, :3])
+
+
+def rgb(path: Path) -> np.ndarray:
+    channels = read_exr(path)
+    return np.stack([channels[c] for c in "RGB"], axis=-1)
+
+
+def test_light_from_the_right_falls_on_the_right_and_the_shadow_to_the_left(tmp_path, person, monkeypatch):
+    job = make_job(tmp_path, person)
+    light = sunny(job.frames[0].camera.world_from_camera)
+    monkeypatch.setattr(pipeline, "estimate_light", lambda *_: light)
+    result = pipeline.harmonize(tmp_path, lambda *_: None)
+    frame = HarmonizeResult.load(tmp_path).frames[0]
+    assert result.frames[0] == frame
+
+    shading, albedo = rgb(tmp_path / frame.shading), read_exr(tmp_path / frame.albedo)
+    covered = albedo["A"] > 0.5
+    assert np.allclose(albedo["R"][covered], 0.5, atol=1e-3)
+    assert (shading[~covered] == 1).all()
+    columns = np.nonzero(covered)[1]
+    middle = np.median(columns)
+    left, right = (covered & side for side in (np.arange(WIDTH) < middle - 4, np.arange(WIDTH) > middle + 4))
+    assert shading[right].mean() > 1.3 * shading[left].mean()
+    lit = shading[covered].max(axis=0)
+    assert lit[0] > lit[2]  # the sun is warm
+
+    shadow = rgb(tmp_path / frame.shadow)
+    assert shadow.max() == 1
+    assert 0 < shadow.min() < 0.6
+    ground = ~covered & (shadow.min(axis=-1) < 0.8)
+    assert np.median(np.nonzero(ground)[1]) < middle
+    occlusion = read_exr(tmp_path / frame.occlusion)["Y"]
+    assert (occlusion[~covered] == 0).all()
+    assert 0 < occlusion[covered].mean() < 0.6
+
+
+def test_bundled_weights_estimate_even_light_for_an_even_plate(tmp_path, person):
+    make_job(tmp_path, person)
+    stages = []
+    result = pipeline.harmonize(tmp_path, lambda stage, fraction: stages.append((stage, fraction)))
+    shading = rgb(tmp_path / result.frames[0].shading)
+    covered = read_exr(tmp_path / result.frames[0].albedo)["A"] > 0.5
+    assert np.isfinite(shading).all()
+    assert 0.1 < shading[covered].mean() < 1.2  # the plate is a third of white
+    colour = shading[covered].mean(axis=0)
+    assert colour.max() < 1.35 * colour.min()  # grey plate, no tint from nowhere
+    fractions = [fraction for _, fraction in stages]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] < 1
+    assert set(result.seconds) == {stage for stage, _ in stages}
+
+
+def test_an_interrupted_animation_goes_on(tmp_path, person, monkeypatch):
+    job = make_job(tmp_path, person, frames=3)
+    calls = []
+
+    def estimate(network, folder, frame):
+        calls.append(frame.number)
+        return sunny(job.frames[0].camera.world_from_camera)
+
+    monkeypatch.setattr(pipeline, "estimate_light", estimate)
+
+    def until_second_frame(stage: str, fraction: float) -> None:
+        if stage == "Tracing and shading" and (tmp_path / "frame_0001.json").exists():
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        pipeline.harmonize(tmp_path, until_second_frame)
+    assert not (tmp_path / "result.json").exists()
+    before = (tmp_path / "shading_0001.exr").stat().st_mtime_ns
+    result = pipeline.harmonize(tmp_path, lambda *_: None)
+    assert calls == [1, 2, 3]
+    assert (tmp_path / "shading_0001.exr").stat().st_mtime_ns == before
+    assert [frame.number for frame in result.frames] == [1, 2, 3]
+
+
+def test_a_character_outside_the_frame_is_said_so(tmp_path, person):
+    make_job(tmp_path, person, away=30.0)
+    with pytest.raises(PenumbraError, match="not in the camera's view at frame 1"):
+        pipeline.harmonize(tmp_path, lambda *_: None)
+
+
+def test_a_plate_of_another_size_is_said_so(tmp_path, person):
+    make_job(tmp_path, person)
+    write_png(tmp_path / "plate.png", np.zeros((20, 20, 3), np.float32))
+    with pytest.raises(PenumbraError, match="size of the render"):
+        pipeline.harmonize(tmp_path, lambda *_: None)
