@@ -53,9 +53,7 @@ class Environment:
         fine = columns * self.picture.shape[1] // self.image.shape[1]
         matrix = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
         suns = tuple(s.turned(matrix) for s in self.suns)
-        return Environment(
-            self.name, np.roll(self.picture, -fine, axis=1), np.roll(self.image, -columns, axis=1), suns
-        )
+        return Environment(self.name, np.roll(self.picture, -fine, axis=1), np.roll(self.image, -columns, axis=1), suns)
 
     def mirrored(self) -> Environment:
         """Reflected in the plane y = 0."""
