@@ -379,7 +379,8 @@ def _tree(scene: bpy.types.Scene) -> tuple[bpy.types.NodeTree, bool]:
 
 def _new_node(tree: bpy.types.NodeTree, group: bpy.types.NodeTree, character: str) -> bpy.types.Node:
     right = max((n.location.x for n in tree.nodes), default=0.0)
-    node = _node(tree, "CompositorNodeGroup", right - 200, max((n.location.y for n in tree.nodes), default=0.0) + 250)
+    above = max((n.location.y for n in tree.nodes), default=0.0) + (340 if len(tree.nodes) > 1 else 0)
+    node = _node(tree, "CompositorNodeGroup", right - 280, above)  # left of the output, clear of the artist's nodes
     node.node_tree, node.width = group, 200
     node.name = node.label = f"Penumbra {character}"
     return node
