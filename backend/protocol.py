@@ -197,8 +197,11 @@ class FrameResult:
     shadow: RGB ratio in (0, 1], 1 outside the shadow.
     occlusion: one channel Y, the cosine-weighted share of the hemisphere that the character blocks; 0 outside it.
     albedo: RGBA, alpha is coverage, colour not premultiplied.
-    rics: ``.npz`` of the RiCS map that lets Blender re-light without the backend.
+    rics: ``.npz`` that lets Blender re-light without the backend: "valid" (H, W) bool, and for its N pixels in
+        row-major order the RiCS map "bits" (N,) uint64, "normals" (N, 3) float16 in camera space, and in 255ths the
+        visibility of the probe's "cells" (N, 62) and "suns" (N, S) uint8.
     probe: ``.json`` of the light probe.
+    key: what the images depend on, to resume an interrupted animation.
     """
 
     number: int
