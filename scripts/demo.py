@@ -23,7 +23,6 @@ import extension
 ROOT = environment.ROOT
 SCENE = ROOT / "assets" / "demo" / "demo.blend"
 PASSES = ("shading", "shadow", "occlusion")
-PANEL, TITLE, GAP = 640, 36, 8  # pixels of the sheet: width of a picture, height of its title, space between
 
 
 def main() -> int:
@@ -151,37 +150,20 @@ def result_image(out: Path, role: str) -> Path:
 
 
 def write_sheet(out: Path) -> None:
-    """Every picture of the demo in one, each under its title."""
-    from PIL import Image, ImageDraw, ImageFont
+    """Every picture of the demo in one."""
+    import sheet
+    from penumbra.backend.images import read_image
 
-    pictures = {
-        "Plate": Image.open(out / "plate.png"),
-        "Before: the character's albedo": Image.open(out / "before.png"),
-        "After: Harmonize Shading": Image.open(out / "after.png"),
-        "Shading": _displayed(out / "shading.exr"),
-        "Shadow": _displayed(out / "shadow.exr"),
-        "Occlusion": _displayed(out / "occlusion.exr"),
+    files = {
+        "Plate": "plate.png",
+        "Before: the character's albedo": "before.png",
+        "After: Harmonize Shading": "after.png",
+        "Shading": "shading.exr",
+        "Shadow": "shadow.exr",
+        "Occlusion": "occlusion.exr",
     }
-    width, height = pictures["Plate"].size
-    height = round(height * PANEL / width)
-    columns, rows = 3, 2
-    size = columns * (PANEL + GAP) + GAP, rows * (height + TITLE + GAP) + GAP
-    sheet = Image.new("RGB", size, (24, 24, 24))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(22)
-    for k, (title, picture) in enumerate(pictures.items()):
-        x, y = GAP + k % columns * (PANEL + GAP), GAP + k // columns * (height + TITLE + GAP)
-        draw.text((x + 4, y + 4), title, font=font, fill=(230, 230, 230))
-        sheet.paste(picture.convert("RGB").resize((PANEL, height), Image.Resampling.LANCZOS), (x, y + TITLE))
-    sheet.save(out / "sheet.png")
-
-
-def _displayed(path: Path) -> Any:
-    """An EXR as a display shows it."""
-    import numpy as np
-    from penumbra.backend.images import read_image, srgb_encode
-    from PIL import Image
-
-    return Image.fromarray((np.clip(srgb_encode(read_image(path)), 0, 1) * 255 + 0.5).astype(np.uint8))
+    pictures = [(title, read_image(out / name)) for title, name in files.items()]
+    sheet.write_sheet(out / "sheet.png", pictures, columns=3, width=640)
 
 
 def _quieten(log: Path) -> None:

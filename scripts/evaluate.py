@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measures the networks on test data. `scripts/evaluate.py shading --data DIR… [--json FILE] [--table FILE]`."""
+"""Measures on people, places and files that nothing was trained on: ``scripts/evaluate.py WHAT … [--json FILE]``.
+
+WHAT is one of:
+  shading     the networks and their rivals on shards of test data
+  resolution  shading at full resolution, from the light probe and from enlarging ShadingNet's output
+  characters  the whole job on rigged characters in panoramas, beside Cycles under the same light
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -13,13 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from backend import device as devices
 from backend import weights
 from backend.protocol import PenumbraError, write_json
+from backend.shading import evaluate
+from backend.shading.evaluate import results_table
+from backend.shading.network import ShadingNet
 
 
 def shading(options: argparse.Namespace) -> None:
     """The shading error of ShadingNet, the light probe and plain rivals, on shards of unseen people and places."""
-    from backend.shading import evaluate
     from backend.shading.dataset import ShadingData
-    from backend.shading.network import ShadingNet
 
     device = devices.pick(options.device)
 
@@ -43,15 +52,45 @@ def shading(options: argparse.Namespace) -> None:
         data = ShadingData([folder], options.memory * 1e9)
         frames = data.frames[:: max(1, len(data.frames) // options.frames)] if options.frames else data.frames
         rows += evaluate.evaluate(frames, methods, folder.name)
+    data = " ".join(folder.name for folder in options.data)
+    _report(options, f"shading --data {data}", rows, devices.describe(device))
+
+
+def resolution(options: argparse.Namespace) -> None:
+    """Full-resolution shading against Cycles: light probes, and plain enlargement of ShadingNet's 128 pixels."""
+    from scripts import compare_resolution
+
+    device = devices.pick(options.device)
+    network = cast(ShadingNet, weights.load_model(options.weights.name, options.weights.parent)[0]).to(device)
+    rows = compare_resolution.compare(network, options.hdri, options.people, options.samples, options.out)
+    folders = " ".join(folder.name for folder in options.hdri)
+    command = f"resolution --hdri {folders} --people {options.people} --samples {options.samples}"
+    _report(options, command, rows, devices.describe(device))
+
+
+def characters(options: argparse.Namespace) -> None:
+    """The whole job on rigged characters in panoramas, beside Cycles under the same light; needs the bpy module."""
+    from scripts import compare_characters
+
+    rows = compare_characters.compare(
+        options.character, options.hdri, options.animation, tuple(options.size), options.samples, options.out.resolve()
+    )
+    files = " ".join(f"--{name} " + " ".join(p.name for p in getattr(options, name)) for name in ("character", "hdri"))
+    size = " ".join(map(str, options.size))
+    command = f"characters {files} --animation {options.animation} --size {size} --samples {options.samples}"
+    _report(options, command, rows, devices.describe(devices.pick("auto")))
+
+
+def _report(options: argparse.Namespace, command: str, rows: list[dict], device: str) -> None:
+    """Print a table of each split, and write what is asked for."""
     table = "\n".join(
         f"**{split}**, {next(r['images'] for r in rows if r['split'] == split)} images\n\n"
-        + evaluate.results_table([r for r in rows if r["split"] == split])
+        + results_table([r for r in rows if r["split"] == split])
         for split in dict.fromkeys(r["split"] for r in rows)
     )
     print(table)
     if options.json:
-        command = "scripts/evaluate.py shading --data " + " ".join(f.name for f in options.data)
-        facts = {"command": command, "versions": devices.versions(), "device": devices.describe(device)}
+        facts = {"command": f"scripts/evaluate.py {command}", "versions": devices.versions(), "device": device}
         options.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.json, {**facts, "rows": rows})
     if options.table:
@@ -59,18 +98,29 @@ def shading(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_subparsers(required=True)
-    p = what.add_parser("shading", help=shading.__doc__)
-    p.set_defaults(run=shading)
+    p = _command(what, shading)
     p.add_argument("--data", type=Path, nargs="+", required=True, help="folders of test shards; each is a split")
     p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "shadingnet", help="a folder of weights")
     p.add_argument("--without-rics", type=Path, help="weights of the ablation")
     p.add_argument("--frames", type=int, help="at most about this many frames of each folder, evenly spread")
     p.add_argument("--memory", type=float, default=6.0, help="GB")
     p.add_argument("--device", default="auto")
-    p.add_argument("--json", type=Path, help="write the figures here")
-    p.add_argument("--table", type=Path, help="write the Markdown table here")
+    p = _command(what, resolution)
+    p.add_argument("--hdri", type=Path, nargs="*", default=[], help="folders of panoramas; those of the test split")
+    p.add_argument("--people", type=int, default=8, help="how many people of the test split")
+    p.add_argument("--samples", type=int, default=256, help="of Cycles, denoised")
+    p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "shadingnet", help="a folder of weights")
+    p.add_argument("--device", default="auto")
+    p.add_argument("--out", type=Path, required=True, help="folder for the picture")
+    p = _command(what, characters)
+    p.add_argument("--character", type=Path, nargs="+", required=True, help="rigged, animated .glb or .gltf files")
+    p.add_argument("--hdri", type=Path, nargs="+", required=True, help="panoramas, .hdr or .exr")
+    p.add_argument("--animation", default="walk", help="a word in the name of the animation that poses them")
+    p.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"), help="pixels")
+    p.add_argument("--samples", type=int, default=128, help="of Cycles, denoised")
+    p.add_argument("--out", type=Path, required=True, help="folder for scenes, results and pictures")
     options = parser.parse_args()
     try:
         options.run(options)
@@ -80,5 +130,19 @@ def main() -> int:
     return 0
 
 
+def _command(
+    commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace], None]
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(run.__name__, help=run.__doc__)
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--table", type=Path, help="write the Markdown table here")
+    return parser
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    if "bpy" in sys.modules:
+        os._exit(status)  # bpy 4.5 sometimes hangs where it frees its memory at the end
+    sys.exit(status)

@@ -6,7 +6,6 @@ Every frame counts the same; within a frame the foreground pixels, weighted by c
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ from .probe import LightProbe, Sun
 
 BRIGHTEST = 4.0  # linear shading is clipped here
 EVEN = 0.05  # strength over mean shading under which light has no direction worth measuring
-METRICS = ("rgb_mse", "shading_mse", "shading_mse_scaled", "direction_error")
+METRICS = ("rgb_mse", "shading_mse", "shading_mse_scaled", "direction_error", "shadow_error")
 
 
 @dataclass(frozen=True)
@@ -144,11 +143,8 @@ def _predict(network: ShadingNet, frame: Frame, light: int) -> np.ndarray:
 
 
 def evaluate(frames: Iterable[Frame], methods: dict[str, Method], split: str) -> list[dict]:
-    """One row of means a method: {"method", "split", "images", *METRICS}; direction_error is the median, in degrees.
-
-    A metric that a method does not define is absent from its row.
-    """
-    figures: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in methods}
+    """One row of means a method; see `means`."""
+    rows = []
     for frame in tqdm(list(frames), unit="frame"):
         if not len(frame.pixels):
             continue
@@ -157,25 +153,42 @@ def evaluate(frames: Iterable[Frame], methods: dict[str, Method], split: str) ->
             truth, shading = true_probe(frame, light), frame.shading[light].astype(np.float32)
             for name, method in methods.items():
                 estimate = method(frame, light)
-                for metric, value in measure(estimate.shading, shading, albedo, alpha).items():
-                    figures[name][metric].append(value)
+                errors = measure(estimate.shading, shading, albedo, alpha)
                 degrees = None if estimate.direction is None else direction_error(estimate.direction, truth)
-                if degrees is not None:
-                    figures[name]["direction_error"].append(degrees)
-    rows = []
-    for name, of_method in figures.items():
-        middle = {m: np.median if m == "direction_error" else np.mean for m in METRICS}
-        means = {m: float(middle[m](of_method[m])) for m in METRICS if of_method.get(m)}
-        rows.append({"method": name, "split": split, "images": len(of_method["rgb_mse"]), **means})
-    return rows
+                rows.append({"method": name, **errors, **({} if degrees is None else {"direction_error": degrees})})
+    return means(rows, split)
+
+
+def means(rows: list[dict], split: str) -> list[dict]:
+    """The rows of single images, as one row a method: {"method", "split", "images", *METRICS}.
+
+    direction_error is the median, in degrees. A metric that a method does not define is absent from its row.
+    """
+    result = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        mine = [row for row in rows if row["method"] == method]
+        result.append({"method": method, "split": split, "images": len(mine)})
+        for metric in METRICS:
+            if values := [row[metric] for row in mine if metric in row]:
+                result[-1][metric] = float(np.median(values) if metric == "direction_error" else np.mean(values))
+    return result
+
+
+# Of a table: a metric's title, and how its figures are written.
+_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "rgb_mse": ("RGB MSE ×10³", lambda error: f"{1000 * error:.2f}"),
+    "shading_mse": ("shading MSE ×10³", lambda error: f"{1000 * error:.2f}"),
+    "shading_mse_scaled": ("after one scale ×10³", lambda error: f"{1000 * error:.2f}"),
+    "direction_error": ("light direction", lambda degrees: f"{degrees:.0f}°"),
+    "shadow_error": ("shadow ×10³", lambda error: f"{1000 * error:.2f}"),
+}
 
 
 def results_table(rows: list[dict]) -> str:
-    """The rows as a Markdown table, errors in thousandths."""
-    heads = ("RGB MSE ×10³", "shading MSE ×10³", "after one scale ×10³", "light direction")
-    lines = [f"| method | {' | '.join(heads)} |", "|---|---:|---:|---:|---:|"]
+    """The rows as a Markdown table; columns of which no row has a figure are left out."""
+    columns = {metric: column for metric, column in _COLUMNS.items() if any(metric in row for row in rows)}
+    lines = [f"| method | {' | '.join(head for head, _ in columns.values())} |", f"|---{'|---:' * len(columns)}|"]
     for row in rows:
-        cells = [f"{1000 * row[m]:.2f}" if m in row else "" for m in METRICS[:3]]
-        cells.append(f"{row['direction_error']:.0f}°" if "direction_error" in row else "")
+        cells = [written(row[metric]) if metric in row else "" for metric, (_, written) in columns.items()]
         lines.append(f"| {row['method']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -39,7 +39,7 @@ from ..shadow.cast import cast_shadow
 from ..weights import load_model
 from . import probe as probes
 from . import visibility
-from .crop import CROP, crop, crop_box, crop_normals, plate_box
+from .crop import CROP, Box, crop, crop_box, crop_normals, plate_box
 from .network import ShadingNet
 from .probe import LightProbe
 
@@ -103,35 +103,63 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto") -> Harmoni
 
 def estimate_light(network: ShadingNet, folder: Path, frame: Frame) -> LightProbe:
     """The light of the plate: ShadingNet shades the character's crop, and the probe is fitted to its shading."""
-    view = View.open(folder, frame)
-    passes = view.passes
-    box = crop_box(passes.alpha)
-    if box is None:
-        raise _too_small(view.frame)
-    camera = crop_camera(view.camera, box, (CROP, CROP))
-    surface = rics.trace(view.scene, camera)
-    alpha = crop(passes.alpha, box)
-    weight = np.where(surface.valid, alpha, 0)
-    if np.count_nonzero(weight > 0.5) < 16:
-        raise _too_small(view.frame)
-    normal = crop_normals(passes.normal, box, passes.alpha)
-    shading = network.predict(
-        srgb_encode(np.clip(view.plate, 0, 1)),
-        crop(passes.albedo, box, passes.alpha),
-        normal,
-        surface.bits,
-        alpha,
-        plate_box(box, view.camera.width, view.camera.height),
-    )
-    at = surface.valid
-    return probes.fit(
-        shading[at],
-        surface.bits[at],
-        normal[at],
-        np.where(weight[at] > 0.5, weight[at], 0),
-        world_from_camera=view.camera.world_from_camera,
-        sun_visibility=lambda directions: rics.light_visibility(view.scene, surface, directions, (CHARACTER,)),
-    )
+    seen = CroppedView.of(View.open(folder, frame))
+    return seen.fit_light(seen.predict(network))
+
+
+@dataclass(frozen=True)
+class CroppedView:
+    """A view as ShadingNet sees it: the character's square `box` at 128 × 128 pixels, traced anew.
+
+    albedo, normal: (128, 128, 3), and alpha: (128, 128), averaged over what each pixel covers.
+    """
+
+    view: View
+    box: Box
+    surface: rics.SurfaceMap
+    albedo: np.ndarray
+    normal: np.ndarray
+    alpha: np.ndarray
+
+    @classmethod
+    def of(cls, view: View) -> CroppedView:
+        """Raises PenumbraError where the character is too small to be shaded."""
+        passes = view.passes
+        box = crop_box(passes.alpha)
+        if box is None:
+            raise _too_small(view.frame)
+        surface = rics.trace(view.scene, crop_camera(view.camera, box, (CROP, CROP)))
+        alpha = crop(passes.alpha, box)
+        if np.count_nonzero(surface.valid & (alpha > 0.5)) < 16:
+            raise _too_small(view.frame)
+        albedo = crop(passes.albedo, box, passes.alpha)
+        return cls(view, box, surface, albedo, crop_normals(passes.normal, box, passes.alpha), alpha)
+
+    def predict(self, network: ShadingNet) -> np.ndarray:
+        """ShadingNet's shading, (128, 128, 3)."""
+        camera = self.view.camera
+        return network.predict(
+            srgb_encode(np.clip(self.view.plate, 0, 1)),
+            self.albedo,
+            self.normal,
+            self.surface.bits,
+            self.alpha,
+            plate_box(self.box, camera.width, camera.height),
+        )
+
+    def fit_light(self, shading: np.ndarray) -> LightProbe:
+        """The light that explains a shading (128, 128, 3) best."""
+        at = self.surface.valid
+        return probes.fit(
+            shading[at],
+            self.surface.bits[at],
+            self.normal[at],
+            np.where(self.alpha[at] > 0.5, self.alpha[at], 0),
+            world_from_camera=self.view.camera.world_from_camera,
+            sun_visibility=lambda directions: rics.light_visibility(
+                self.view.scene, self.surface, directions, (CHARACTER,)
+            ),
+        )
 
 
 def settle(frames: tuple[Frame, ...], estimates: list[LightProbe]) -> list[LightProbe]:
@@ -178,6 +206,13 @@ class Lighting:
     suns: np.ndarray
     shading: np.ndarray
 
+    def image(self, covered: np.ndarray) -> np.ndarray:
+        """(H, W, 3) shading of all pixels that are `covered` (H, W), those on edges included; 1 elsewhere."""
+        valid = self.surface.valid
+        shading = np.ones((*valid.shape, 3), np.float32)
+        shading[valid] = self.shading
+        return visibility.extrapolate(shading, valid, covered)
+
 
 def shade(view: View, light: LightProbe) -> Lighting:
     """Light the character at full resolution."""
@@ -204,10 +239,8 @@ def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shad
         key=_key(view.frame, light),
     )
     valid, covered = lit.surface.valid, view.passes.alpha > 0
-    shading = np.ones((*valid.shape, 3), np.float32)
-    shading[valid] = lit.shading
     occlusion = visibility.extrapolate(rics.occlusion(lit.surface), valid, covered)
-    write_exr(folder / result.shading, visibility.extrapolate(shading, valid, covered))
+    write_exr(folder / result.shading, lit.image(covered))
     write_exr(folder / result.shadow, shadow)
     write_exr(folder / result.occlusion, {"Y": np.where(covered, occlusion, 0)})
     write_exr(folder / result.albedo, np.dstack([view.passes.albedo, view.passes.alpha]))

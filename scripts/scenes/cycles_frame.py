@@ -37,12 +37,14 @@ class Stage:
         self.scene = bpy.context.scene
         self._parts: list[bpy.types.Object] = []
         self._identity = ""
-        self._settings(samples, denoise, threads)
+        use_cycles(self.scene, samples, denoise, threads)
+        self.scene.view_layers[0].use_pass_normal = True
+        self.scene.view_layers[0].aovs.add().name = "albedo"
         self._camera = _linked(self.scene, bpy.data.objects.new("camera", bpy.data.cameras.new("camera")))
         self.scene.camera = self._camera
-        self._ground, self._ground_colour = self._make_ground()
+        self._ground, self._ground_colour = add_ground(self.scene)
         self._suns = [_linked(self.scene, bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))) for _ in "ab"]
-        self._panorama = self._make_world()
+        self._panorama = add_world(self.scene)
         self._folder = tempfile.TemporaryDirectory()
 
     def person(self, identity: str, skins: list[Skin]) -> None:
@@ -59,7 +61,7 @@ class Stage:
     def light(self, environment: Environment, level: float) -> None:
         """Light the scene; the ground lies at z = level and has the albedo of the panorama's lower half."""
         bpy.data.images.remove(self._panorama.image)
-        self._panorama.image = _new_image("panorama", environment.image)
+        self._panorama.image = new_image("panorama", environment.image)
         self._ground.location.z = level
         self._ground_colour.default_value = (*ground_albedo(environment), 1.0)
         for lamp, sun in zip(self._suns, [*environment.suns, None, None], strict=False):
@@ -80,7 +82,7 @@ class Stage:
         self._aim(camera)
         path = Path(self._folder.name) / "frame.exr"
         self.scene.render.filepath = str(path)
-        with _silence():
+        with silence():
             bpy.ops.render.render(write_still=True)
         with OpenEXR.File(str(path), separate_channels=True) as file:
             channels = {name.split(".", 1)[-1]: channel.pixels for name, channel in file.channels().items()}
@@ -94,56 +96,64 @@ class Stage:
         data.shift_x, data.shift_y = projection[0, 2] / 2, projection[1, 2] / 2 * camera.height / camera.width
         data.clip_start, data.clip_end = 0.01, 1000.0
         self._camera.matrix_world = np.asarray(camera.world_from_camera).T.tolist()
-        self.scene.render.resolution_x, self.scene.render.resolution_y = camera.width, camera.height
+        render = self.scene.render
+        render.resolution_x, render.resolution_y = camera.width, camera.height
+        left, top, right, bottom = camera.window
+        render.use_border, render.use_crop_to_border = camera.border is not None, False
+        render.border_min_x, render.border_max_x = left / camera.width, right / camera.width
+        render.border_min_y, render.border_max_y = 1 - bottom / camera.height, 1 - top / camera.height
 
-    def _settings(self, samples: int, denoise: bool, threads: int) -> None:
-        render, cycles = self.scene.render, self.scene.cycles
-        render.engine, render.film_transparent = "CYCLES", True
-        # Persistent data would save 3 % of the time, and give new images the pixels of removed ones: Cycles tells
-        # images apart by their address.
-        render.use_persistent_data = False
-        render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
-        render.image_settings.color_depth = "32"
-        render.resolution_percentage = 100
-        if threads:
-            render.threads_mode, render.threads = "FIXED", threads
-        cycles.device, cycles.samples, cycles.use_adaptive_sampling = "CPU", samples, False
-        cycles.use_denoising = denoise
-        if denoise:
-            cycles.denoiser, cycles.denoising_input_passes = "OPENIMAGEDENOISE", "RGB_ALBEDO_NORMAL"
-        cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces, cycles.transmission_bounces = 4, 4, 2, 0
-        cycles.caustics_reflective = cycles.caustics_refractive = False
-        cycles.sample_clamp_indirect = 0.0
-        cycles.pixel_filter_type = "BOX"
-        layer = self.scene.view_layers[0]
-        layer.use_pass_normal = True
-        layer.aovs.add().name = "albedo"
 
-    def _make_ground(self) -> tuple[bpy.types.Object, bpy.types.NodeSocket]:
-        mesh = bpy.data.meshes.new("ground")
-        far = _GROUND
-        mesh.from_pydata([(-far, -far, 0), (far, -far, 0), (far, far, 0), (-far, far, 0)], [], [(0, 1, 2, 3)])
-        ground = _linked(self.scene, bpy.data.objects.new("ground", mesh))
-        ground.visible_camera = False
-        material = bpy.data.materials.new("ground")
-        material.use_nodes = True
-        tree = material.node_tree
-        tree.nodes.clear()
-        diffuse, output = tree.nodes.new("ShaderNodeBsdfDiffuse"), tree.nodes.new("ShaderNodeOutputMaterial")
-        tree.links.new(diffuse.outputs[0], output.inputs[0])
-        mesh.materials.append(material)
-        return ground, diffuse.inputs["Color"]
+def use_cycles(scene: bpy.types.Scene, samples: int, denoise: bool, threads: int = 0) -> None:
+    """Path trace the scene on the processor, over nothing, into multilayer EXR files; gloss has no caustics."""
+    render, cycles = scene.render, scene.cycles
+    render.engine, render.film_transparent = "CYCLES", True
+    # Persistent data would save 3 % of the time, and give new images the pixels of removed ones: Cycles tells
+    # images apart by their address.
+    render.use_persistent_data = False
+    render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
+    render.image_settings.color_depth = "32"
+    render.resolution_percentage = 100
+    if threads:
+        render.threads_mode, render.threads = "FIXED", threads
+    cycles.device, cycles.samples, cycles.use_adaptive_sampling = "CPU", samples, False
+    cycles.use_denoising = denoise
+    if denoise:
+        cycles.denoiser, cycles.denoising_input_passes = "OPENIMAGEDENOISE", "RGB_ALBEDO_NORMAL"
+    cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces, cycles.transmission_bounces = 4, 4, 2, 0
+    cycles.caustics_reflective = cycles.caustics_refractive = False
+    cycles.sample_clamp_indirect = 0.0
+    cycles.pixel_filter_type = "BOX"
 
-    def _make_world(self) -> bpy.types.ShaderNodeTexEnvironment:
-        world = bpy.data.worlds.new("world")
-        self.scene.world = world
-        world.use_nodes = True
-        tree = world.node_tree
-        texture = tree.nodes.new("ShaderNodeTexEnvironment")
-        texture.image = _new_image("panorama", np.zeros((4, 8, 3), np.float32))
-        tree.links.new(texture.outputs[0], next(n for n in tree.nodes if n.type == "BACKGROUND").inputs[0])
-        world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", 512
-        return texture
+
+def add_ground(scene: bpy.types.Scene) -> tuple[bpy.types.Object, bpy.types.NodeSocket]:
+    """A level matt ground that only light sees, not the camera; and the socket of its colour."""
+    mesh = bpy.data.meshes.new("ground")
+    far = _GROUND
+    mesh.from_pydata([(-far, -far, 0), (far, -far, 0), (far, far, 0), (-far, far, 0)], [], [(0, 1, 2, 3)])
+    ground = _linked(scene, bpy.data.objects.new("ground", mesh))
+    ground.visible_camera = False
+    material = bpy.data.materials.new("ground")
+    material.use_nodes = True
+    tree = material.node_tree
+    tree.nodes.clear()
+    diffuse, output = tree.nodes.new("ShaderNodeBsdfDiffuse"), tree.nodes.new("ShaderNodeOutputMaterial")
+    tree.links.new(diffuse.outputs[0], output.inputs[0])
+    mesh.materials.append(material)
+    return ground, diffuse.inputs["Color"]
+
+
+def add_world(scene: bpy.types.Scene) -> bpy.types.ShaderNodeTexEnvironment:
+    """A world that a panorama lights: the node that wants its image."""
+    world = bpy.data.worlds.new("world")
+    scene.world = world
+    world.use_nodes = True
+    tree = world.node_tree
+    texture = tree.nodes.new("ShaderNodeTexEnvironment")
+    texture.image = new_image("panorama", np.zeros((4, 8, 3), np.float32))
+    tree.links.new(texture.outputs[0], next(n for n in tree.nodes if n.type == "BACKGROUND").inputs[0])
+    world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", 512
+    return texture
 
 
 def _remove(part: bpy.types.Object) -> None:
@@ -197,35 +207,38 @@ def _new_material(skin: Skin) -> bpy.types.Material:
     material.use_nodes = True
     nodes, links = material.node_tree.nodes, material.node_tree.links
     nodes.clear()
-    texture, path, whole, white, choice, aov, output = (
-        nodes.new(f"ShaderNode{kind}")
-        for kind in (
-            "TexImage",
-            "LightPath",
-            "BsdfPrincipled",
-            "BsdfDiffuse",
-            "MixShader",
-            "OutputAOV",
-            "OutputMaterial",
-        )
+    texture, whole, aov, output = (
+        nodes.new(f"ShaderNode{kind}") for kind in ("TexImage", "BsdfPrincipled", "OutputAOV", "OutputMaterial")
     )
-    texture.image = _new_image(skin.mesh.name, skin.texture)
+    texture.image = new_image(skin.mesh.name, skin.texture)
     aov.aov_name = "albedo"
-    white.inputs["Color"].default_value = (1, 1, 1, 1)
     whole.inputs["Roughness"].default_value = skin.roughness
     whole.inputs["Specular IOR Level"].default_value = skin.gloss
-    for shader, socket in ((white, "Roughness"), (whole, "Diffuse Roughness")):
-        shader.inputs[socket].default_value = skin.diffuse_roughness
+    whole.inputs["Diffuse Roughness"].default_value = skin.diffuse_roughness
     links.new(texture.outputs["Color"], whole.inputs["Base Color"])
     links.new(texture.outputs["Color"], aov.inputs["Color"])
-    links.new(path.outputs["Is Camera Ray"], choice.inputs[0])
-    links.new(whole.outputs[0], choice.inputs[1])
-    links.new(white.outputs[0], choice.inputs[2])
-    links.new(choice.outputs[0], output.inputs[0])
+    links.new(whole.outputs[0], output.inputs[0])
+    show_white(material).inputs["Roughness"].default_value = skin.diffuse_roughness
     return material
 
 
-def _new_image(name: str, pixels: np.ndarray) -> bpy.types.Image:
+def show_white(material: bpy.types.Material) -> bpy.types.Node:
+    """Make a material white and matt to the camera, as it is to any other ray; returns the white shader."""
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    output = next(node for node in nodes if node.type == "OUTPUT_MATERIAL" and node.is_active_output)
+    path, white, choice = (nodes.new(f"ShaderNode{kind}") for kind in ("LightPath", "BsdfDiffuse", "MixShader"))
+    white.inputs["Color"].default_value = (1, 1, 1, 1)
+    for bumpy in (node.inputs["Normal"] for node in nodes if node.type == "BSDF_PRINCIPLED"):
+        if bumpy.is_linked:
+            links.new(bumpy.links[0].from_socket, white.inputs["Normal"])
+    links.new(path.outputs["Is Camera Ray"], choice.inputs[0])
+    links.new(output.inputs[0].links[0].from_socket, choice.inputs[1])
+    links.new(white.outputs[0], choice.inputs[2])
+    links.new(choice.outputs[0], output.inputs[0])
+    return white
+
+
+def new_image(name: str, pixels: np.ndarray) -> bpy.types.Image:
     """A Blender image of linear pixels (H, W, 3), row 0 on top."""
     height, width = pixels.shape[:2]
     image = bpy.data.images.new(name, width, height, float_buffer=True)
@@ -237,7 +250,7 @@ def _new_image(name: str, pixels: np.ndarray) -> bpy.types.Image:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep Blender's progress lines, several a frame, from standard output."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The packaged extension in a real desktop Blender, headless and with a simulated mouse.
 
-PENUMBRA_BLENDER names a launcher with two verbs: `run ARGUMENTS` runs Blender without a screen, and `gui OUT.png
-SCRIPT.py ARGUMENTS` opens its window on a virtual screen with --enable-event-simulate, runs the script, and leaves one
-screenshot a second as OUT-NNN.png. The backend runs on this test's own Python. PENUMBRA_SCREENSHOTS names a folder
-that keeps the screenshots.
+See scripts/desktop.py for the launcher that PENUMBRA_BLENDER names. PENUMBRA_SCREENSHOTS names a folder that keeps the
+screenshots.
 """
 
 from __future__ import annotations
@@ -12,15 +10,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-LAUNCHER = os.environ.get("PENUMBRA_BLENDER", "")
+from scripts.desktop import LAUNCHER, ROOT, Desktop
+
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 
 pytestmark = [
     pytest.mark.desktop,
@@ -29,77 +25,43 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with Blender's user files, in which the packaged extension is installed and enabled."""
+def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desktop, Path]:
+    """Blender with the packaged extension, and a folder for files beside a copy of the demo."""
     folder = tmp_path_factory.mktemp("desktop")
-    (folder / "user").mkdir()
-    package = folder / "penumbra.zip"
-    blender(folder, "--command", "extension", "build", "--source-dir", str(ROOT), "--output-filepath", str(package))
-    blender(folder, "--command", "extension", "install-file", "-r", "user_default", "-e", str(package))
+    blender = Desktop(folder / "blender", visible=(folder,))
     shutil.copytree(ROOT / "assets" / "demo", folder / "demo")
-    return folder
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "BLENDER_USER_RESOURCES": str(folder / "user"),
-        "REAL_BLENDER_BIND": ":".join(filter(None, (str(folder), os.environ.get("REAL_BLENDER_BIND")))),
-        "REAL_BLENDER_S": "900",
-        "PENUMBRA_BACKEND_PYTHON": os.environ.get("PENUMBRA_BACKEND_PYTHON", sys.executable),
-    }
-
-
-def blender(folder: Path, *arguments: str, status: int = 0) -> str:
-    """Run Blender without a screen; returns what it printed."""
-    ended = subprocess.run(
-        [LAUNCHER, "run", *arguments],
-        env=environment(folder),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=900,
-    )
-    assert ended.returncode == status, ended.stdout
-    return ended.stdout
+    return blender, folder
 
 
 def test_command_line(installed):
-    out = installed / "out"
-    shown = blender(installed, "-b", str(demo(installed)), "--command", "penumbra", "harmonize", "--out", str(out))
-    assert "Penumbra: Shading and shadow of" in shown
+    blender, folder = installed
+    out = folder / "out"
+    ended = blender.run("-b", str(demo(folder)), "--command", "penumbra", "harmonize", "--out", str(out))
+    assert ended.returncode == 0, ended.stdout
+    assert "Penumbra: Shading and shadow of" in ended.stdout
     assert list(out.rglob("*.exr"))
 
 
 def test_command_line_fails_with_a_status(installed):
-    shown = blender(
-        installed, "-b", str(demo(installed)), "--command", "penumbra", "harmonize", "--character", "Nobody", status=1
-    )
-    assert "Nobody" in shown
+    blender, folder = installed
+    ended = blender.run("-b", str(demo(folder)), "--command", "penumbra", "harmonize", "--character", "Nobody")
+    assert ended.returncode == 1, ended.stdout
+    assert "Nobody" in ended.stdout
 
 
 def test_button(installed):
-    pictures = Path(os.environ.get("PENUMBRA_SCREENSHOTS", installed / "screenshots"))
+    blender, folder = installed
+    pictures = Path(os.environ.get("PENUMBRA_SCREENSHOTS", folder / "screenshots"))
     pictures.mkdir(parents=True, exist_ok=True)
-    events = installed / "events.json"
-    script, screen = HERE / "click_harmonize.py", installed / "screen.png"
-    ended = subprocess.run(
-        [LAUNCHER, "gui", str(screen), str(script), str(demo(installed)), str(events)],
-        env=environment(installed),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=1000,
-    )
-    names = [] if not events.exists() else [event["name"] for event in keep_screenshots(events, installed, pictures)]
+    events = folder / "events.json"
+    ended = blender.gui(folder / "screen.png", HERE / "click_harmonize.py", str(demo(folder)), str(events))
+    names = [] if not events.exists() else [event["name"] for event in keep_screenshots(events, folder, pictures)]
     assert ended.returncode == 0, f"after {names}: {ended.stdout}"
     assert names == ["ready", "progress", "cancelled", "done", "compositor", "undone"]
 
 
-def demo(installed: Path) -> Path:
-    return next((installed / "demo").glob("*.blend"))
+def demo(folder: Path) -> Path:
+    return next((folder / "demo").glob("*.blend"))
 
 
 def keep_screenshots(events: Path, taken: Path, kept: Path) -> list[dict[str, object]]:
