@@ -29,6 +29,7 @@ def shading(options: argparse.Namespace) -> None:
         losses=weights,
         minutes=options.minutes,
         steps=options.steps,
+        lessons=options.lessons,
         moments=options.moments,
         rate=options.rate,
         seed=options.seed,
@@ -63,6 +64,7 @@ def main() -> int:
     p.add_argument("--out", type=Path, required=True, help="checkpoint, log and pictures; outside the repository")
     p.add_argument("--minutes", type=float, help="of training, over all resumptions")
     p.add_argument("--steps", type=int)
+    p.add_argument("--lessons", type=float, default=0.0, help="minutes that f first learns alone to tell the light")
     p.add_argument("--moments", type=int, default=4, help="in a batch, of three views each")
     p.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     p.add_argument("--seed", type=int, default=0)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Trains ShadingNet: a run is a folder with a checkpoint that it goes on from, a log of losses, and pictures.
 
-The bulk tier teaches first; the share of the reference tier grows over the run. D joins after `critic_from` of the
-run, when there is something to judge. The weights that a run exports are a moving average.
+f has lessons of its own to begin with (`light_lessons`). The bulk tier teaches first; the share of the reference tier
+grows over the run. D joins after `critic_from` of the run, when there is something to judge. The weights that a run
+exports are a moving average.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..images import srgb_decode, write_png
 from ..protocol import PenumbraError, replacing
 from ..weights import save_model
 from .dataset import VIEWS, Batch, ShadingData, batches, collate, view
+from .light_lessons import teach
 from .losses import LossWeights, judgement, reconstruction
 from .network import ShadingConfig, ShadingDiscriminator, ShadingNet
 
@@ -47,6 +49,7 @@ BUNDLED = ShadingConfig(
 class Plan:
     """One training run. minutes or steps ends it (minutes of training, over all resumptions).
 
+    lessons: minutes that f learns alone to tell the light of a plate, before the run.
     moments: of three views each in a batch. rate: Adam's, after a warm-up; falls along a cosine to a hundredth.
     share: of the reference tier among the drawn moments, at the run's begin and end.
     """
@@ -55,6 +58,7 @@ class Plan:
     losses: LossWeights = field(default_factory=LossWeights)
     minutes: float | None = None
     steps: int | None = None
+    lessons: float = 0.0
     moments: int = 4
     rate: float = 2e-3
     average: float = 0.998
@@ -175,6 +179,11 @@ def train(
 ) -> None:
     """Train until the plan ends. Every `report` seconds: a line in ``log.jsonl``, a picture, a checkpoint."""
     plan = trainer.plan
+    if plan.lessons and trainer.step == 0:
+        missed = teach(trainer.network.encoder, bulk, plan.lessons, plan.seed)
+        trainer.average.encoder.load_state_dict(trainer.network.encoder.state_dict())
+        _log(trainer, {"lessons_error": missed})
+        trainer.save()
     shown = reference or bulk
     examples = [(f, 0) for f in shown.frames[:: max(1, len(shown.frames) // 6)][:6]]
     shares = [1.0] if reference is None else [1.0, 0.0]
@@ -252,6 +261,7 @@ random weights on pictures that it rendered itself. Licence: GPL-3.0-or-later.
 * Command: `{command}`
 * {facts["steps"]} steps of {plan.moments} moments × {VIEWS} views ({facts["images"]} images),
   {facts["minutes"]:.0f} minutes on {devices.describe(trainer.device)}, seed {plan.seed}.
+* f learnt alone for {plan.lessons:g} minutes to tell a plate's light before.
 * Adam, learning rate {plan.rate:g} falling along a cosine; {critic}.
   The weights are a moving average ({plan.average:g}).
 * Loss weights: {json.dumps(dataclasses.asdict(plan.losses))}. `everywhere` is added to the edge importance
