@@ -95,7 +95,7 @@ def _compare_one(
     run(blend, out / name)
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     with tempfile.TemporaryDirectory() as folder:
-        view = _view(Path(folder))
+        view = view_of_open_scene(Path(folder))
     truth = in_panorama.reference(exposed, samples)
     light = Light.of(exposed).probe(view.camera.world_from_camera)
     ours = {role: read_image(_result(out / name, role)) for role in ("shading", "shadow")}
@@ -126,7 +126,7 @@ def measure(view: harmonize.View, truth: Reference, shading: np.ndarray, shadow:
     return {**errors, "shadow_error": float(np.abs(shadow - truth.shadow)[beside].mean())}
 
 
-def _view(folder: Path) -> harmonize.View:
+def view_of_open_scene(folder: Path) -> harmonize.View:
     """The open scene's job as the backend sees it."""
     from penumbra.blender_addon.character import only_character
     from penumbra.blender_addon.export import ExportSettings, export_frames

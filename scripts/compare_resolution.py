@@ -46,14 +46,14 @@ def compare(network: ShadingNet, panoramas: list[Path], people: int, samples: in
     """
     out.mkdir(parents=True, exist_ok=True)
     stage = Stage(samples, denoise=True)
-    rows, pictures = [], []
+    rows, pictures, found = [], [], {}
     for number, moment in enumerate(tqdm(_moments(panoramas, people), total=people, unit="person")):
         view, truth, light = _render(stage, moment, np.random.default_rng([SEED, number]))
         small = CroppedView.of(view)
         found = estimates(network, small, truth, light)
         rows += [_row(method, moment, view, truth, light, estimate) for method, estimate in found.items()]
-        pictures.append(_pictures(small, truth, found))
-    write_sheet(out / "resolution_sheet.png", sum(pictures, []), columns=len(pictures[0]), width=384)
+        pictures += _pictures(small, truth, found)
+    write_sheet(out / "resolution_sheet.png", pictures, columns=2 + len(found), width=384)
     return rows + evaluate.means(rows, "all")
 
 

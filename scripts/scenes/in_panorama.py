@@ -153,7 +153,7 @@ def _camera(scene: bpy.types.Scene, azimuth: float) -> bpy.types.Object:
 def _exposed(panorama: Environment) -> Environment:
     """The panorama at the exposure that a light meter at the character's place would choose."""
     light = Light.of(panorama).probe(np.eye(4))
-    facing = np.concatenate([RICS_DIRECTIONS, [sun.direction for sun in light.suns]], dtype=np.float32)
+    facing = np.array([*RICS_DIRECTIONS, *(sun.direction for sun in light.suns)], np.float32)
     shading = light.shade(np.ones((len(facing), 62)), facing, np.ones((len(facing), len(light.suns))))
     return panorama.scaled(BRIGHTEST / float((shading @ LUMINANCE).max()))
 
