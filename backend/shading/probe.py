@@ -17,8 +17,8 @@ import numpy as np
 
 from .. import protocol
 from ..rays.directions import RICS_DIRECTIONS, SOLID_ANGLES, unpack_bits
-from . import environment, formula, probe_fit
-from .environment import LUMINANCE, nearest_cell
+from . import formula, panorama, probe_fit
+from .panorama import LUMINANCE, nearest_cell
 from .probe_fit import SunVisibility
 
 CELLS = len(RICS_DIRECTIONS)
@@ -124,11 +124,11 @@ class LightProbe:
         rest = np.maximum(np.nan_to_num(image[..., :3].astype(np.float64), posinf=0.0), 0)
         suns = []
         for _ in range(max_suns):
-            found = environment.take_sun(rest)
+            found = panorama.take_sun(rest)
             if found is None:
                 break
             suns.append(Sun(*found).turned(rotation.T))
-        radiance = environment.cell_radiance(rest, rotation.T).astype(np.float32)
+        radiance = panorama.cell_radiance(rest, rotation.T).astype(np.float32)
         return cls(radiance, np.zeros(3, np.float32), tuple(suns), rotation)
 
     def to_json(self) -> dict[str, Any]:

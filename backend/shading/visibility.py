@@ -24,7 +24,7 @@ from scipy.sparse import csr_matrix
 from ..protocol import CHARACTER, HOLDOUT, PROP, ROLES
 from ..rays.directions import RICS_DIRECTIONS
 from ..rays.scene import RayScene
-from .environment import nearest_cell
+from .panorama import nearest_cell
 from .probe import Sun
 from .probe_fit import disc, fibonacci_sphere
 

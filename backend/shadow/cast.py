@@ -11,7 +11,7 @@ import numpy as np
 
 from ..protocol import CHARACTER, HOLDOUT, PROP, RECEIVER, Camera
 from ..rays.scene import RayScene
-from ..shading.environment import LUMINANCE
+from ..shading.panorama import LUMINANCE
 from ..shading.probe import LightProbe
 from ..shading.probe_fit import disc, fibonacci_sphere
 from ..shading.visibility import SLOTS, RayStarts, edge_aware_mean

@@ -17,8 +17,8 @@ import numpy as np
 from backend.images import read_exr, write_png
 from backend.rays.camera import look_at
 from backend.rays.directions import RICS_DIRECTIONS
-from backend.shading.environment import LUMINANCE
 from backend.shading.environments import Environment, ground_albedo
+from backend.shading.panorama import LUMINANCE
 from backend.shading.traced import Light
 
 from .cycles_frame import add_ground, add_world, new_image, show_white, silence, use_cycles

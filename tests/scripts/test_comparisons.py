@@ -19,9 +19,9 @@ from backend.rays.camera import look_at, perspective  # noqa: E402
 from backend.rays.rics import trace  # noqa: E402
 from backend.rays.scene import RayScene  # noqa: E402
 from backend.shading.crop import crop  # noqa: E402
-from backend.shading.environment import pixel_directions  # noqa: E402
 from backend.shading.environments import part_suns  # noqa: E402
 from backend.shading.harmonize import CroppedView, View, shade  # noqa: E402
+from backend.shading.panorama import pixel_directions  # noqa: E402
 from backend.shading.photograph import background  # noqa: E402
 from backend.shading.probe import LightProbe, Sun  # noqa: E402
 from backend.shading.traced import Light  # noqa: E402

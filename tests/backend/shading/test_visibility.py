@@ -15,7 +15,7 @@ from backend.rays import rics
 from backend.rays.directions import RICS_DIRECTIONS
 from backend.rays.scene import RayScene
 from backend.shading import visibility
-from backend.shading.environment import nearest_cell
+from backend.shading.panorama import nearest_cell
 from backend.shading.probe import Sun
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An HDR environment as a light probe's parts: the mean radiance of 62 cells, and the suns that stick out of them.
+"""A panorama as a light probe's parts: the mean radiance of 62 cells, and the suns that stick out of them.
 
 Equirectangular images follow Blender's World: the top row looks along world +z, the centre column along world +x, and
 columns run clockwise seen from above (the left quarter is +y).
