@@ -2,8 +2,8 @@
 """f's first lessons: the light that a plate was taken in, before f learns through G what shading it makes.
 
 The RiCS paper has the image-based light of every training plate at hand (section 3.1) and leaves open how f uses it.
-Here the mean of f's map tells, through a linear layer that is thrown away afterwards, how a white surface would be
-shaded that faces each way. It takes a fraction of the time that f needs to find its task behind G.
+Here every pixel of f's map tells how a white surface would be shaded that faces each way. It takes a fraction of the
+time that f needs to find its task behind G, and leaves a map that varies over its range, from which G can learn.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -36,15 +36,24 @@ def facing_shading(radiance: np.ndarray, suns: np.ndarray) -> np.ndarray:
     return np.einsum("fk,...kc->...fc", cells, radiance) + np.einsum("...fs,...sc->...fc", cosine, suns[..., 3:6])
 
 
+def light_code(shading: Tensor) -> Tensor:
+    """(B, 6, 3) shading of surfaces that face `FACING` as the 16 values in (0, 1) that f's map shall have.
+
+    Six of them are brightness, the others red and blue against green, for all ways but −z, which no camera sees.
+    """
+    log = torch.log(shading + FLOOR)
+    brightness = (log.mean(2) + 0.7) / 0.8
+    colour = (log[:, :5, ::2] - log[:, :5, 1:2]) / 0.25
+    return torch.sigmoid(torch.cat([brightness, colour.flatten(1)], 1))
+
+
 def teach(encoder: LightEncoder, data: ShadingData, minutes: float, seed: int = 0) -> float:
-    """Train f on the plates of `data`, in place. Returns the mean absolute error of ln shading near the end."""
+    """Train f on the plates of `data`, in place. Returns the mean absolute error of its map near the end."""
     device = next(encoder.parameters()).device
     plates = np.concatenate([frame.plates for frame in data.frames])
     answers = np.concatenate([facing_shading(frame.radiance, frame.suns) for frame in data.frames]).astype(np.float32)
     random = np.random.default_rng([seed, len(plates)])
-    head = nn.Linear(encoder.out[-1].out_channels, 18).to(device)
-    parameters = [*encoder.parameters(), *head.parameters()]
-    optimizer = torch.optim.Adam(parameters, RATE)
+    optimizer = torch.optim.Adam(encoder.parameters(), RATE)
     started, errors = time.monotonic(), [1.0]
     bar = tqdm(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}", desc="light lessons")
     with bar:
@@ -52,13 +61,13 @@ def teach(encoder: LightEncoder, data: ShadingData, minutes: float, seed: int = 
             chosen = random.integers(len(plates), size=BATCH)
             plate, answer = _lesson(plates[chosen], answers[chosen], random)
             optimizer.param_groups[0]["lr"] = RATE * (0.505 + 0.495 * np.cos(np.pi * done))
-            told = head(encoder(plate.to(device)).mean((2, 3)))
-            missed = told - torch.log(answer.to(device) + FLOOR).flatten(1)
+            told = encoder(plate.to(device))
+            right = light_code(answer.to(device))[:, :, None, None].expand_as(told)
             optimizer.zero_grad(set_to_none=True)
-            functional.huber_loss(missed, torch.zeros_like(missed), delta=0.5).backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+            functional.binary_cross_entropy(told.float(), right).backward()
+            torch.nn.utils.clip_grad_norm_(encoder.parameters(), 5.0)
             optimizer.step()
-            errors.append(0.98 * errors[-1] + 0.02 * float(missed.detach().abs().mean()))
+            errors.append(0.98 * errors[-1] + 0.02 * float((told - right).detach().abs().mean()))
             bar.update(min(done, 1.0) - bar.n)
             bar.set_postfix({"error": f"{errors[-1]:.3f}", "plates": len(errors) * BATCH})
     return errors[-1]

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from backend.shading import formula
-from backend.shading.light_lessons import FACING, _lesson, facing_shading
+from backend.shading.light_lessons import FACING, _lesson, facing_shading, light_code
 from backend.shading.probe import CELLS, Sun
 
 
@@ -30,3 +30,16 @@ def test_a_mirrored_plate_swaps_the_answers_of_its_sides():
     on_the_right = plate[:, 0, :, 6].mean(1) > plate[:, 0, :, 1].mean(1)
     assert 10 < int(on_the_right.sum()) < 54
     assert torch.equal(answer[:, 0, 0] > answer[:, 3, 0], on_the_right)
+
+
+def test_the_code_of_light_tells_brightness_apart_from_colour():
+    grey = torch.full((1, 6, 3), 0.5)
+    bright = 2 * grey
+    warm = grey * torch.tensor([1.5, 1.0, 0.7])
+    codes = [light_code(shading)[0] for shading in (grey, bright, warm)]
+    assert all(code.shape == (16,) and 0.02 < code.min() < code.max() < 0.98 for code in codes)
+    assert (codes[1][:6] > codes[0][:6] + 0.1).all()
+    assert torch.allclose(codes[1][6:], codes[0][6:], atol=1e-3)
+    red, blue = codes[2][6::2], codes[2][7::2]
+    assert (red > 0.6).all()
+    assert (blue < 0.4).all()
