@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,7 @@ def missing(*packages: str) -> list[str]:
     return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
+STATUS = pytest.StashKey[int]()
 MISSING_BACKEND = missing(*BACKEND_PACKAGES)
 MISSING_BPY = missing("bpy")
 
@@ -48,6 +51,20 @@ def pytest_report_header() -> list[str]:
     else:
         notices.append(f"bpy {importlib.metadata.version('bpy')}")
     return notices
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Everything is reported by now. bpy 4.5 sometimes hangs where it frees its memory at the end: leave without."""
+    if "bpy" in sys.modules and STATUS in config.stash:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[STATUS])
 
 
 @pytest.fixture(scope="session")
