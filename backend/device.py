@@ -40,7 +40,7 @@ def describe(device: torch.device) -> str:
 def versions() -> dict[str, str]:
     """What a report must name so that its figures can be made again."""
     packages = {name: metadata.version(name) for name in ("torch", "numpy", "embreex", "opencv-python", "OpenEXR")}
-    return {"python": platform.python_version(), "platform": platform.platform(), **packages}
+    return {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}", **packages}
 
 
 def release_memory() -> None:
