@@ -9,12 +9,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..images import srgb_encode
 from ..protocol import Camera
 from ..rays.camera import primary_rays
 from .environments import sample
+from .panorama import LUMINANCE
 
 PLATE = 128  # pixels of a plate in the data sets, the whole frame whatever its aspect
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _OVERSAMPLING = 2
 
 
@@ -32,16 +33,16 @@ def expose(plates: np.ndarray, shading: np.ndarray, random: np.random.Generator)
     plates: (…, 3) linear radiance of the frames. shading: (3,) mean shading of the person who stands in them, who is
     part of what gets exposed for: never nearly black nor burnt out, whatever the background.
     """
-    luminance = np.maximum(plates.reshape(-1, 3) @ _LUMINANCE, 1e-6)
+    luminance = np.maximum(plates.reshape(-1, 3) @ LUMINANCE, 1e-6)
     metered = 0.2 / np.exp(np.log(luminance + 0.02 * luminance.mean()).mean())
     highlights = 1.0 / np.quantile(luminance, random.uniform(0.8, 0.99))
     gain = np.exp(random.uniform(0.55, 1.0) * np.log(metered / highlights)) * highlights * 2.0 ** random.normal(0, 0.4)
-    subject = float(shading @ _LUMINANCE)
+    subject = float(shading @ LUMINANCE)
     gain = np.clip(gain * subject, random.uniform(0.08, 0.35), random.uniform(0.5, 1.6)) / max(subject, 1e-6)
     colour = plates.reshape(-1, 3).mean(0) / luminance.mean() + shading / max(subject, 1e-6)
-    cast = np.clip(colour / (colour @ _LUMINANCE), 0.2, 5.0)
+    cast = np.clip(colour / (colour @ LUMINANCE), 0.2, 5.0)
     balance = cast ** -random.uniform(0.0, 0.9) * np.exp(random.normal(0, 0.03, 3))
-    return gain * balance / (balance @ _LUMINANCE)
+    return gain * balance / (balance @ LUMINANCE)
 
 
 def photograph(plate: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -53,10 +54,10 @@ def photograph(plate: np.ndarray, random: np.random.Generator) -> np.ndarray:
     grain = random.standard_normal(image.shape).astype(np.float32)
     image = image + grain * np.sqrt(level * (0.5 * image + level))
     image = _shoulder(np.maximum(image, 0), random.uniform(0.6, 1.0))
-    display = _encode(image) ** random.uniform(0.92, 1.08)
+    display = srgb_encode(np.clip(image, 0, 1)) ** random.uniform(0.92, 1.08)
     contrast = random.uniform(-0.05, 0.4)
     display += contrast * (display * display * (3 - 2 * display) - display)
-    grey = (display @ _LUMINANCE.astype(np.float32))[..., None]
+    grey = (display @ LUMINANCE.astype(np.float32))[..., None]
     display = grey + (display - grey) * random.uniform(0.85, 1.2)
     photo = np.round(np.clip(display, 0, 1) * 255).astype(np.uint8)
     if random.random() < 0.5:
@@ -69,9 +70,3 @@ def _shoulder(x: np.ndarray, knee: float) -> np.ndarray:
     """Roll highlights off from `knee` toward 1, then clip."""
     room = max(1 - knee, 1e-3)
     return np.where(x > knee, knee - room * np.expm1(-np.maximum(x - knee, 0) / room), x)
-
-
-def _encode(x: np.ndarray) -> np.ndarray:
-    """Scene-linear [0, 1] to sRGB."""
-    x = np.clip(x, 0, 1)
-    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
