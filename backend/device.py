@@ -30,6 +30,11 @@ def pick(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def computes_in_half(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 faster than float32."""
+    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
 def describe(device: torch.device) -> str:
     """The device as an artist knows it."""
     if device.type == "cuda":

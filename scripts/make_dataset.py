@@ -16,6 +16,9 @@ A shard holds N geometry frames, three simultaneous views of a moment after thre
   projection, world_from_camera (N, 4, 4) float64 of the crop's camera, world +z up;
   identity, clip (N) str; frame, view (N) int32; light (N, L) str.
 Shading, radiance and suns are at the plate's exposure: plate white is a white diffuse surface at shading 1.
+
+``--tier plates`` writes photographs of places without anybody in them: plate (N, 128, 128, 3), radiance (N, 62, 3),
+suns (N, 2, 7) and light (N,) str, as above. There, --frames and --shard count plates.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backend.protocol import PenumbraError, replacing, write_json
-from backend.shading import moments
+from backend.shading import moments, plates
 from backend.shading.frames import Tracer, Views, frames, rics_of
 from backend.shading.moments import Moment, Sources
 
@@ -63,7 +66,8 @@ def main() -> None:
 
 def _add_shading(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=make_shading)
-    parser.add_argument("--tier", choices=("traced", "cycles"), required=True, help="cycles needs the bpy module")
+    tiers = ("traced", "cycles", "plates")
+    parser.add_argument("--tier", choices=tiers, required=True, help="cycles needs the bpy module")
     parser.add_argument("--split", choices=tuple(moments.SPLITS), required=True)
     parser.add_argument("--frames", type=int, required=True, help="geometry frames in all, in threes")
     parser.add_argument("--lights", type=int, help="lights a frame (traced: 3, cycles: 1)")
@@ -78,7 +82,7 @@ def _add_shading(parser: argparse.ArgumentParser) -> None:
 
 def make_shading(arguments: argparse.Namespace) -> None:
     """Write what is missing of a shading data set."""
-    arguments.lights = arguments.lights or {"traced": 3, "cycles": 1}[arguments.tier]
+    arguments.lights = arguments.lights or {"traced": 3, "cycles": 1, "plates": 1}[arguments.tier]
     arguments.samples = arguments.samples or SAMPLES[arguments.split]
     if arguments.frames % moments.VIEWS or arguments.shard % moments.VIEWS:
         raise PenumbraError("Frames come in threes, one a camera.", "Give multiples of three.")
@@ -130,15 +134,22 @@ def _start_worker() -> None:
 
 def _make_shard(arguments: argparse.Namespace, sources: Sources, shard: tuple[int, int]) -> int:
     index, size = shard
+    if arguments.tier == "plates":
+        return _write_shard(arguments.out, index, plates.shard(sources, arguments.seed, index, size))
     renderer = _renderer(arguments.tier, arguments.split, arguments.samples, arguments.workers)
     random = np.random.default_rng([arguments.seed, zlib.crc32(b"photograph"), index])
     parts = []
     for moment in moments.moments(sources, arguments.seed, index, size // moments.VIEWS, arguments.lights):
         parts.append(frames(moment, renderer(moment), random))
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    with replacing(shard_path(arguments.out, index)) as temporary:
+    return _write_shard(arguments.out, index, arrays)
+
+
+def _write_shard(folder: Path, index: int, arrays: dict[str, np.ndarray]) -> int:
+    """Returns the number of frames written."""
+    with replacing(shard_path(folder, index)) as temporary:
         np.savez_compressed(temporary, **arrays)
-    return size
+    return len(arrays["plate"])
 
 
 @functools.cache

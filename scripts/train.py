@@ -18,10 +18,11 @@ from backend.protocol import PenumbraError
 def shading(options: argparse.Namespace) -> None:
     """Train ShadingNet, or go on training it; write its weights where --export says."""
     from backend.shading import losses, network, train
-    from backend.shading.dataset import ShadingData
+    from backend.shading.dataset import PlateData, ShadingData
 
     sizes = network.ShadingConfig() if options.paper else train.BUNDLED
     weights = losses.PAPER if options.paper else losses.LossWeights()
+    phases = {"lessons": 0.0, "halved": 0.0, "critic_from": 0.0} if options.paper else {}
     if options.no_critic:
         weights = dataclasses.replace(weights, features=0.0, adversarial=0.0)
     plan = train.Plan(
@@ -29,10 +30,10 @@ def shading(options: argparse.Namespace) -> None:
         losses=weights,
         minutes=options.minutes,
         steps=options.steps,
-        lessons=options.lessons,
         moments=options.moments,
         rate=options.rate,
         seed=options.seed,
+        **phases,
     )
     trainer = train.Trainer(plan, options.out, devices.pick(options.device))
     if trainer.done < 1:
@@ -43,10 +44,11 @@ def shading(options: argparse.Namespace) -> None:
             if data:
                 print(f"{name}: {data.images} images of {len(data.frames)} frames, {data.bytes / 1e9:.2f} GB", end="")
                 print(f", {data.left_out} shards left out: no room" if data.left_out else "")
-        train.train(trainer, bulk, reference, workers, options.report)
+        plates = PlateData(options.plates) if options.plates else None
+        train.train(trainer, bulk, reference, plates, workers, options.report)
     if options.export:
         command = "scripts/train.py " + shlex.join(_without_paths(sys.argv[1:]))
-        train.export(trainer, options.export, [*options.data, *options.reference], command)
+        train.export(trainer, options.export, [*options.data, *options.reference, *options.plates], command)
 
 
 def _without_paths(arguments: list[str]) -> list[str]:
@@ -61,10 +63,10 @@ def main() -> int:
     p.set_defaults(run=shading)
     p.add_argument("--data", type=Path, nargs="+", required=True, help="folders of shards, the bulk tier")
     p.add_argument("--reference", type=Path, nargs="+", default=[], help="folders of shards rendered with Cycles")
+    p.add_argument("--plates", type=Path, nargs="+", default=[], help="folders of shards of plates, for f's lessons")
     p.add_argument("--out", type=Path, required=True, help="checkpoint, log and pictures; outside the repository")
     p.add_argument("--minutes", type=float, help="of training, over all resumptions")
     p.add_argument("--steps", type=int)
-    p.add_argument("--lessons", type=float, default=0.0, help="minutes that f first learns alone to tell the light")
     p.add_argument("--moments", type=int, default=4, help="in a batch, of three views each")
     p.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     p.add_argument("--seed", type=int, default=0)
@@ -72,7 +74,7 @@ def main() -> int:
     p.add_argument("--workers", type=int, default=1, help="threads that prepare batches")
     p.add_argument("--memory", type=float, default=6.0, help="GB for each tier's frames")
     p.add_argument("--report", type=float, default=60.0, help="seconds between log lines, pictures and checkpoints")
-    p.add_argument("--paper", action="store_true", help="the paper's sizes and loss weights")
+    p.add_argument("--paper", action="store_true", help="the paper's sizes and losses, D from the start")
     p.add_argument("--no-rics", action="store_true", help="the ablation without the occlusion map")
     p.add_argument("--no-critic", action="store_true", help="without D")
     p.add_argument("--export", type=Path, help="write the weights, their config and card here")

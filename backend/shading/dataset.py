@@ -25,6 +25,7 @@ from torch import Tensor
 from ..images import srgb_decode, srgb_encode
 from ..protocol import PenumbraError
 from .crop import CROP
+from .light_code import MIRRORED, facing_shading
 from .losses import edge_importance
 
 VIEWS = 3
@@ -73,21 +74,57 @@ class Batch(NamedTuple):
     box: Tensor  # (B, 4)
     shading: Tensor  # (B, 3, 128, 128) linear
     importance: Tensor  # (B, 3, 128, 128) x_w of equation 1
+    facing: Tensor  # (B, 6, 3) what `light_code` encodes: shading of white surfaces that face six ways
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(t.to(device, non_blocking=True) for t in self))
 
+    def halved(self) -> Batch:
+        """Every other pixel each way of what G sees and makes; f's plates stay whole."""
+        kept = ("plate", "box", "facing")
+        return Batch(*(t if n in kept else t[..., ::2, ::2] for n, t in zip(self._fields, self, strict=True)))
+
+
+class Lesson(NamedTuple):
+    """Plates alone, and their light."""
+
+    plate: Tensor  # (B, 3, 128, 128) display-encoded in [0, 1]
+    facing: Tensor  # (B, 6, 3), as in `Batch`
+
+    def to(self, device: torch.device) -> Lesson:
+        return Lesson(*(t.to(device, non_blocking=True) for t in self))
+
 
 def read_shard(path: Path) -> list[Frame]:
     """The frames of one shard. Raises PenumbraError where the file is none."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
+    with _reading(path):
+        arrays = _arrays(path)
         return [_compact(arrays, i) for i in range(len(arrays["alpha"]))]
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as problem:
         raise PenumbraError(
             f"The data set's file {path} cannot be read: {problem}.", "Delete it and make it again."
         ) from problem
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}
+
+
+def _shards(folders: list[Path]) -> list[Path]:
+    """Raises PenumbraError where there is none."""
+    paths = [path for folder in folders for path in sorted(Path(folder).glob("shard_*.npz"))]
+    if not paths:
+        raise PenumbraError(
+            f"There is no shard in {', '.join(map(str, folders))}.", "Make one: scripts/make_dataset.py shading."
+        )
+    return paths
 
 
 def _compact(a: dict[str, np.ndarray], i: int) -> Frame:
@@ -118,11 +155,7 @@ class ShadingData:
 
         Raises PenumbraError where there is no shard.
         """
-        paths = [path for folder in folders for path in sorted(Path(folder).glob("shard_*.npz"))]
-        if not paths:
-            raise PenumbraError(
-                f"There is no shard in {', '.join(map(str, folders))}.", "Make one: scripts/make_dataset.py shading."
-            )
+        paths = _shards(folders)
         np.random.default_rng(0).shuffle(paths)  # type: ignore[arg-type]
         self.frames: list[Frame] = []
         self.bytes, self.left_out = 0, 0
@@ -148,10 +181,43 @@ class ShadingData:
         """The three views of a random moment under one of its lights, augmented alike."""
         first = VIEWS * int(random.integers(self.moments))
         light = int(random.integers(len(self.frames[first].plates)))
-        gain = np.exp(random.uniform(-0.35, 0.35) + random.normal(0, 0.06, 3)).astype(np.float32)
-        mirrored = random.random() < 0.5
+        gain, mirrored = _gain(random), random.random() < 0.5
         views = [exposed(view(frame, light), gain) for frame in self.frames[first : first + VIEWS]]
         return [mirror(v) for v in views] if mirrored else views
+
+
+class PlateData:
+    """Photographs of the data sets' tier "plates", with the light they were taken in."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        """Raises PenumbraError where there is no shard."""
+        plates, facing = [], []
+        for path in _shards(folders):
+            with _reading(path):
+                arrays = _arrays(path)
+                plates.append(arrays["plate"])
+                facing.append(facing_shading(arrays["radiance"], arrays["suns"]).astype(np.float32))
+        self.plates, self.facing = np.concatenate(plates), np.concatenate(facing)
+
+    def draw(self, random: np.random.Generator, count: int) -> Lesson:
+        """Random plates, augmented as the frames are."""
+        codes = np.repeat(np.arange(256, dtype=np.float32)[:, None] / 255, 3, 1)
+        drawn = np.empty((count, 3, *self.plates.shape[1:3]), np.float32)
+        answers = np.empty((count, 6, 3), np.float32)
+        for row, index in enumerate(random.integers(len(self.plates), size=count)):
+            lit = exposed({"plate": codes, "shading": codes, "facing": self.facing[index]}, _gain(random))
+            for channel in range(3):
+                drawn[row, channel] = lit["plate"][:, channel][self.plates[index, ..., channel]]
+            answers[row] = lit["facing"]
+            if random.random() < 0.5:
+                drawn[row] = drawn[row, :, :, ::-1].copy()
+                answers[row] = answers[row, list(MIRRORED)]
+        return Lesson(torch.from_numpy(drawn).contiguous(memory_format=torch.channels_last), torch.from_numpy(answers))
+
+
+def _gain(random: np.random.Generator) -> np.ndarray:
+    """(3,) another exposure and white balance."""
+    return np.exp(random.uniform(-0.35, 0.35) + random.normal(0, 0.06, 3)).astype(np.float32)
 
 
 def view(frame: Frame, light: int) -> dict[str, np.ndarray]:
@@ -167,6 +233,7 @@ def view(frame: Frame, light: int) -> dict[str, np.ndarray]:
         "box": frame.box,
         "shading": shading,
         "importance": edge_importance(shading, alpha > 0),
+        "facing": facing_shading(frame.radiance[light], frame.suns[light]).astype(np.float32),
     }
 
 
@@ -178,16 +245,18 @@ def exposed(images: dict[str, np.ndarray], gain: np.ndarray) -> dict[str, np.nda
     plate = images["plate"]
     display = srgb_encode(srgb_decode(plate) * gain)
     display = np.where(plate >= CLIPPED / 255, np.maximum(plate, display), display)
-    return {**images, "plate": np.minimum(display, 1).astype(np.float32), "shading": images["shading"] * gain}
+    lit = {name: images[name] * gain for name in ("shading", "facing")}
+    return {**images, "plate": np.minimum(display, 1).astype(np.float32), **lit}
 
 
 def mirror(images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The scene in a mirror whose plane holds the camera's y and z: x changes its sign everywhere."""
-    flipped = {name: value[:, ::-1] for name, value in images.items() if name != "box"}
+    flipped = {name: value[:, ::-1] for name, value in images.items() if name not in ("box", "facing")}
     left, top, right, bottom = images["box"]
     flipped["box"] = np.array([1 - right, top, 1 - left, bottom], np.float32)
     flipped["normal"] = flipped["normal"] * np.array([-1, 1, 1], np.float32)
     flipped["bits"] = mirror_bits(flipped["bits"])
+    flipped["facing"] = images["facing"][list(MIRRORED)]
     return flipped
 
 

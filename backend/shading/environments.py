@@ -161,16 +161,16 @@ def sky(seed: int) -> Environment:
     half_angle = np.radians(0.27 + random.exponential(0.4)) + (1 - through) * np.radians(random.uniform(2, 6))
     suns = (Sun(sun, power * through * colour, float(half_angle)),) if through > 0.04 else ()
     image = _with_ground(image.astype(np.float32), suns, directions, random)
-    return Environment(f"sky-{seed}", _with_discs(image, suns), image, suns)
-
-
-def _with_discs(image: np.ndarray, suns: tuple[Sun, ...]) -> np.ndarray:
-    """The panorama at a picture's size, with the suns drawn into it."""
     picture = cv2.resize(image, (2 * HEIGHT, HEIGHT), interpolation=cv2.INTER_LINEAR)
+    return Environment(f"sky-{seed}", draw_suns(picture, suns), image, suns)
+
+
+def draw_suns(picture: np.ndarray, suns: tuple[Sun, ...], where: np.ndarray | bool = True) -> np.ndarray:
+    """The picture (512, 1024, 3), changed, with the discs of suns in it, `where` (512, 1024) allows."""
     directions = pixel_directions(HEIGHT, 2 * HEIGHT)
     for light in suns:
         near = directions @ light.direction > np.cos(max(light.half_angle, np.pi / HEIGHT))
-        picture[near] += light.irradiance / np.sin(light.half_angle) ** 2
+        picture[near & where] += light.irradiance / np.sin(light.half_angle) ** 2
     return picture
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ShadingNet's training losses: equations 1 to 4 of the RiCS paper, with the weights of its appendix C.
 
-All of them look at the foreground only. Two departures, both in the weights and off by `PAPER`:
+All of them look at the foreground only. Three departures, all in the weights and off by `PAPER`:
 
 * x_w is zero away from the edges of the shading, so that literally only L_recon,g, which the albedo weighs, teaches
   the shading of smooth surfaces, and that of black cloth hardly at all. `everywhere` is added to x_w.
 * A path tracer's targets are noisy, and an L1 loss learns the darker median of noise. Below `smooth` the absolute
   error is squared (Huber), which learns the mean.
+* `light` teaches f's map the code of the plate's true light (`light_code`), by cross-entropy.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CANNY = (40, 120)  # thresholds on the display-encoded shading, 0 … 255
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of equation 4's terms; see the module for `everywhere` and `smooth`."""
+    """Weights of equation 4's terms; see the module for the last three."""
 
     shading: float = 1.0
     rgb: float = 10.0
@@ -34,9 +35,10 @@ class LossWeights:
     adversarial: float = 1.0
     everywhere: float = 1.0
     smooth: float = 0.1
+    light: float = 1.0
 
 
-PAPER = LossWeights(everywhere=0.0, smooth=0.0)
+PAPER = LossWeights(everywhere=0.0, smooth=0.0, light=0.0)
 
 
 def edge_importance(shading: np.ndarray, covered: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ SPLITS = {"train": range(30), "test": range(100, 108)}  # seeds of the identitie
 VIEWS = 3
 WINDOW = 4  # moments in a row of one person in one motion
 STRIDE = 5  # motion frames between two of them
-_ASPECTS = (3 / 2, 16 / 9, 4 / 3, 1.0, 3 / 4, 2 / 3, 9 / 16)
+ASPECTS = (3 / 2, 16 / 9, 4 / 3, 1.0, 3 / 4, 2 / 3, 9 / 16)
 _LONG_SIDE = 1280  # pixels of the whole frame's longer side
 _Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
@@ -117,7 +117,7 @@ def _window(sources: Sources, random: np.random.Generator, count: int, lights: i
             skins,
             level,
             shots,
-            [_light(sources, random) for _ in range(lights)],
+            [draw_light(sources, random) for _ in range(lights)],
         )
 
 
@@ -185,7 +185,7 @@ class _Rig:
         spread = np.radians(random.uniform(35, 75))
         azimuths = front + np.radians(random.normal(0, 20)) + spread * np.array([-1, 0, 1])
         fov = np.radians(random.uniform(20, 75))
-        aspect = float(random.choice(_ASPECTS))
+        aspect = float(random.choice(ASPECTS))
         vertical = 2 * np.arctan(np.tan(fov / 2) / max(aspect, 1))
         share = np.exp(random.uniform(np.log(0.28), np.log(1.05)))  # a standing person's height in the frame's
         distance = np.maximum(1.75 / (2 * np.tan(vertical / 2) * share), 1.0) * random.uniform(0.92, 1.08, VIEWS)
@@ -227,7 +227,7 @@ def _box(camera: Camera, skins: list[Skin]) -> Box:
     return box
 
 
-def _light(sources: Sources, random: np.random.Generator) -> Environment:
+def draw_light(sources: Sources, random: np.random.Generator) -> Environment:
     """A panorama or a sky, turned and perhaps mirrored."""
     choice = int(random.integers(len(sources.panoramas) + 1))
     if choice < len(sources.panoramas):

@@ -108,11 +108,15 @@ class LightEncoder(nn.Module):
 
     def forward(self, plate: Tensor) -> Tensor:
         """plate: (B, 3, 128, 128) display-encoded. Returns (B, 16, 128, 128) in (0, 1)."""
-        full = self.stem(plate)
-        quarter = self.down1(full)
-        deep = self.down2(quarter)
+        full, quarter, deep = self.features(plate)
         x = self.fuse1(torch.cat([self.up1(_upsample(deep, 4)), quarter], 1))
         return torch.sigmoid(self.out(torch.cat([self.up2(_upsample(x, 4)), full], 1)))
+
+    def features(self, plate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The way down: features at 128, 32 and 8 pixels."""
+        full = self.stem(plate)
+        quarter = self.down1(full)
+        return full, quarter, self.down2(quarter)
 
 
 class ShadingGenerator(nn.Module):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Trains ShadingNet: a run is a folder with a checkpoint that it goes on from, a log of losses, and pictures.
 
-f has lessons of its own to begin with (`light_lessons`). The bulk tier teaches first; the share of the reference tier
-grows over the run. D joins after `critic_from` of the run, when there is something to judge. The weights that a run
-exports are a moving average.
+A run has phases, each a share of it. In the lessons, f's way down learns the code of a plate's light, and G learns,
+from the code of the true light, what shading it makes; then both work together, and f's lessons go on. It begins on
+half-size pictures. D joins late, when there is something to judge. The bulk tier teaches first; the share of the
+reference tier grows. The weights that a run exports are a moving average.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from .. import device as devices
 from ..images import srgb_decode, write_png
 from ..protocol import PenumbraError, replacing
 from ..weights import save_model
-from .dataset import VIEWS, Batch, ShadingData, batches, collate, view
-from .light_lessons import teach
+from .dataset import VIEWS, Batch, Lesson, PlateData, ShadingData, batches, collate, view
+from .light_code import light_code, told_wrong
 from .losses import LossWeights, judgement, reconstruction
-from .network import ShadingConfig, ShadingDiscriminator, ShadingNet
+from .network import ShadingConfig, ShadingDiscriminator, ShadingNet, crop_map
 
 CHECKPOINT = "checkpoint.safetensors"
 BUNDLED = ShadingConfig(
@@ -49,8 +50,10 @@ BUNDLED = ShadingConfig(
 class Plan:
     """One training run. minutes or steps ends it (minutes of training, over all resumptions).
 
-    lessons: minutes that f learns alone to tell the light of a plate, before the run.
-    moments: of three views each in a batch. rate: Adam's, after a warm-up; falls along a cosine to a hundredth.
+    lessons: share of the run in which G is given the code of the true light. halved: share on half-size pictures.
+    critic_from: share after which D takes part.
+    moments: of three views each in a batch. plates: of a lesson.
+    rate: Adam's, after a warm-up; falls along a cosine to a hundredth.
     share: of the reference tier among the drawn moments, at the run's begin and end.
     """
 
@@ -58,11 +61,13 @@ class Plan:
     losses: LossWeights = field(default_factory=LossWeights)
     minutes: float | None = None
     steps: int | None = None
-    lessons: float = 0.0
+    lessons: float = 0.3
+    halved: float = 0.7
+    critic_from: float = 0.75
     moments: int = 4
+    plates: int = 36
     rate: float = 2e-3
     average: float = 0.998
-    critic_from: float = 0.4
     share: tuple[float, float] = (0.1, 0.7)
     seed: int = 0
 
@@ -79,9 +84,11 @@ class Trainer:
         self.plan, self.folder, self.device = plan, folder, device
         self.network = ShadingNet(plan.network).to(device)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        config = plan.network
+        self.head = nn.Conv2d(config.encoder_widths[1], config.light_channels, 1).to(device)
         self.critic = ShadingDiscriminator(plan.network).to(device, memory_format=torch.channels_last)
         self.optimizers = {
-            "network": torch.optim.Adam(self.network.parameters(), plan.rate, (0.9, 0.99)),
+            "network": torch.optim.Adam([*self.network.parameters(), *self.head.parameters()], plan.rate, (0.9, 0.99)),
             "critic": torch.optim.Adam(self.critic.parameters(), plan.rate, (0.5, 0.99)),
         }
         self.step, self.seconds, self.resumed = 0, 0.0, 0
@@ -96,30 +103,45 @@ class Trainer:
         behind += [self.seconds / (60 * self.plan.minutes)] if self.plan.minutes else []
         return min(1.0, max(behind, default=1.0))
 
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+    def train_step(self, batch: Batch, lesson: Lesson) -> dict[str, Tensor]:
         """One step of f and G, and of D where it takes part. Returns the weighted losses."""
-        rate = self.plan.rate * min(1.0, (self.step + 1) / 100) * (0.505 + 0.495 * float(np.cos(np.pi * self.done)))
+        plan = self.plan
+        rate = plan.rate * min(1.0, (self.step + 1) / 100) * (0.505 + 0.495 * float(np.cos(np.pi * self.done)))
         for optimizer in self.optimizers.values():
             optimizer.param_groups[0]["lr"] = rate
-        judged = self.done >= self.plan.critic_from and self.plan.losses.adversarial + self.plan.losses.features > 0
-        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+        batch = batch.halved() if self.done < plan.halved else batch
+        apart = self.done < plan.lessons
+        judged = self.done >= plan.critic_from and plan.losses.adversarial + plan.losses.features > 0
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=devices.computes_in_half(self.device))
+        losses: dict[str, Tensor] = {}
         with half:
             maps = self.network.object_maps(batch.normal, batch.albedo, batch.bits)
-            light = self.network.light(batch.plate, batch.box)
+            size = maps.shape[-1]
+            if apart:
+                light = light_code(batch.facing)[:, :, None, None].expand(-1, -1, size, size)
+            else:
+                told = self.network.encoder(batch.plate)
+                light = crop_map(told, batch.box, size)
             predicted = self.network.generator(maps, light)
         predicted, light = predicted.float(), light.float()
-        losses = reconstruction(predicted, batch.shading, batch.albedo, batch.importance, batch.alpha, self.plan.losses)
+        losses |= reconstruction(predicted, batch.shading, batch.albedo, batch.importance, batch.alpha, plan.losses)
+        if plan.losses.light:
+            with half:
+                heard = torch.sigmoid(self.head(self.network.encoder.features(lesson.plate)[-1]))
+            losses["lesson"] = plan.losses.light * told_wrong(heard, lesson.facing)
+            if not apart:
+                losses["light"] = plan.losses.light * told_wrong(told, batch.facing)
         if judged:
             with half:
                 taught, verdict = judgement(
-                    self.critic, predicted, batch.shading, maps, light, batch.alpha, self.plan.losses
+                    self.critic, predicted, batch.shading, maps, light, batch.alpha, plan.losses
                 )
             losses |= taught
         self._descend("network", torch.stack([loss.float() for loss in losses.values()]).sum(), judged)
         if judged:
             self._descend("critic", verdict)
             losses["critic"] = verdict
-        keep = min(self.plan.average, (self.step + 1) / (self.step + 10))
+        keep = min(plan.average, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         self.step += 1
@@ -139,6 +161,7 @@ class Trainer:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         tensors |= {f"critic.{k}": v for k, v in self.critic.state_dict().items()}
+        tensors |= {f"head.{k}": v for k, v in self.head.state_dict().items()}
         for name, optimizer in self.optimizers.items():
             for i, moments in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{name}.{i}.{k}": v for k, v in moments.items()}
@@ -159,7 +182,7 @@ class Trainer:
             ) from problem
         if ShadingConfig.from_json(state["network"]) != self.plan.network:
             raise PenumbraError(f"{path} is of a network of another size.", "Train in another folder.")
-        for name in ("network", "average", "critic"):
+        for name in ("network", "average", "critic", "head"):
             prefix = f"{name}."
             part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             getattr(self, name).load_state_dict(part)
@@ -175,21 +198,25 @@ class Trainer:
 
 
 def train(
-    trainer: Trainer, bulk: ShadingData, reference: ShadingData | None = None, workers: int = 1, report: float = 60.0
+    trainer: Trainer,
+    bulk: ShadingData,
+    reference: ShadingData | None = None,
+    plates: PlateData | None = None,
+    workers: int = 1,
+    report: float = 60.0,
 ) -> None:
-    """Train until the plan ends. Every `report` seconds: a line in ``log.jsonl``, a picture, a checkpoint."""
+    """Train until the plan ends. Every `report` seconds: a line in ``log.jsonl``, a picture, a checkpoint.
+
+    plates: for f's lessons; those of the batches where there are none.
+    """
     plan = trainer.plan
-    if plan.lessons and trainer.step == 0:
-        missed = teach(trainer.network.encoder, bulk, plan.lessons, plan.seed)
-        trainer.average.encoder.load_state_dict(trainer.network.encoder.state_dict())
-        _log(trainer, {"lessons_error": missed})
-        trainer.save()
     shown = reference or bulk
     examples = [(f, 0) for f in shown.frames[:: max(1, len(shown.frames) // 6)][:6]]
     shares = [1.0] if reference is None else [1.0, 0.0]
     sources = [bulk] if reference is None else [bulk, reference]
     # A resumed run draws other batches than those it has seen.
     stream = batches(sources, shares, plan.moments, plan.seed + trainer.step, workers)
+    random = np.random.default_rng([plan.seed, trainer.step])
     bar = tqdm(total=1.0, initial=trainer.done, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
     sums: dict[str, list[Tensor]] = defaultdict(list)
     with closing(stream), bar:
@@ -199,7 +226,11 @@ def train(
             if reference is not None:
                 shares[1] = plan.share[0] + (plan.share[1] - plan.share[0]) * trainer.done
                 shares[0] = 1 - shares[1]
-            for name, loss in trainer.train_step(next(stream).to(trainer.device)).items():
+            batch = next(stream).to(trainer.device)
+            lesson = (
+                plates.draw(random, plan.plates).to(trainer.device) if plates else Lesson(batch.plate, batch.facing)
+            )
+            for name, loss in trainer.train_step(batch.to(trainer.device), lesson.to(trainer.device)).items():
                 sums[name].append(loss)
             now = time.monotonic()
             trainer.seconds += now - last
@@ -261,11 +292,11 @@ random weights on pictures that it rendered itself. Licence: GPL-3.0-or-later.
 * Command: `{command}`
 * {facts["steps"]} steps of {plan.moments} moments × {VIEWS} views ({facts["images"]} images),
   {facts["minutes"]:.0f} minutes on {devices.describe(trainer.device)}, seed {plan.seed}.
-* f learnt alone for {plan.lessons:g} minutes to tell a plate's light before.
+* For {plan.lessons:.0%} of the run G was given the true light, {plan.halved:.0%} was on half-size pictures.
 * Adam, learning rate {plan.rate:g} falling along a cosine; {critic}.
   The weights are a moving average ({plan.average:g}).
 * Loss weights: {json.dumps(dataclasses.asdict(plan.losses))}. `everywhere` is added to the edge importance
-  x_w and `smooth` is the Huber threshold; both are 0 in the paper.
+  x_w, `smooth` is the Huber threshold, and `light` weighs f's lessons; the three are 0 in the paper.
 * Sizes: {json.dumps(plan.network.to_json())}
 
 ## Data

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from backend.protocol import PenumbraError
 from backend.rays.directions import RICS_DIRECTIONS, pack_bits
 from backend.shading import dataset
 from backend.shading.dataset import ShadingData, batches, collate, exposed, mirror, mirror_bits, view
+from backend.shading.light_code import facing_shading
 
 from .analytic_shards import lamp_plate, scene, write_shard
 
@@ -79,13 +81,15 @@ def test_a_mirrored_view_is_a_view_of_the_mirrored_scene() -> None:
     def images(side: float, lamp: np.ndarray) -> dict[str, np.ndarray]:
         made = scene(Walls(side), lamp, colour, ambient)
         keys = {"bits": made["rics"], "alpha": made["alpha"][..., None], "box": np.float32([0.1, 0.2, 0.5, 0.6])}
+        sun = np.array([[*lamp, *colour, 0.01]])
+        keys["facing"] = facing_shading(np.tile(ambient, (62, 1)), sun)
         return {**{k: np.float32(made[k]) for k in ("plate", "normal", "albedo", "shading")}, **keys}
 
     mirrored = mirror(images(1.0, lamp))
     other = images(-1.0, lamp * [-1, 1, 1])
     np.testing.assert_allclose(mirrored["box"], [0.5, 0.2, 0.9, 0.6], atol=1e-6)
     np.testing.assert_array_equal(mirrored["bits"], other["bits"])
-    for name in ("plate", "normal", "albedo", "shading"):
+    for name in ("plate", "normal", "albedo", "shading", "facing"):
         np.testing.assert_allclose(mirrored[name], other[name], atol=2e-3, err_msg=name)
 
 
@@ -93,7 +97,8 @@ def test_exposure_scales_plate_and_shading_alike_and_keeps_clipped_light_clipped
     plate = np.repeat(np.linspace(0, 1, 256, dtype=np.float32)[:, None, None], 3, 2)
     shading = np.full((4, 4, 3), 0.5, np.float32)
     gain = np.array([0.5, 1.0, 1.5], np.float32)
-    new = exposed({"plate": plate, "shading": shading}, gain)
+    new = exposed({"plate": plate, "shading": shading, "facing": np.ones((6, 3))}, gain)
+    np.testing.assert_allclose(new["facing"], np.tile(gain, (6, 1)))
     np.testing.assert_allclose(new["shading"][0, 0], [0.25, 0.5, 0.75])
     linear = ((plate + 0.055) / 1.055) ** 2.4
     new_linear = ((new["plate"] + 0.055) / 1.055) ** 2.4
@@ -115,6 +120,17 @@ def test_batches_hold_three_views_of_a_moment_and_stop_when_closed(folder: Path)
     lengths = batch.normal.norm(dim=1, keepdim=True)[inside]
     assert abs(lengths - 1).max() < 2e-3
     assert not batch.shading[~inside.expand(-1, 3, -1, -1)].any()
+
+
+def test_a_halved_batch_keeps_pixels_and_plates(folder: Path) -> None:
+    stream = batches([ShadingData([folder])], [1.0], moments=1, seed=0)
+    batch = next(stream)
+    stream.close()
+    half = batch.halved()
+    assert half.plate is batch.plate
+    assert half.bits.shape == (3, 64, 64)
+    torch.testing.assert_close(half.shading[..., 20, 30], batch.shading[..., 40, 60])
+    torch.testing.assert_close(half.bits[:, 20, 30], batch.bits[:, 40, 60])
 
 
 def test_a_failing_thread_fails_the_training(folder: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from backend import weights
 from backend.protocol import PenumbraError
 from backend.shading import train
-from backend.shading.dataset import ShadingData, collate, view
+from backend.shading.dataset import Lesson, ShadingData, collate, view
 from backend.shading.network import ShadingConfig
 
 from .analytic_shards import write_shard
@@ -22,13 +22,12 @@ from .analytic_shards import write_shard
 TINY = ShadingConfig(
     encoder_stem=4,
     encoder_widths=(8, 8),
-    light_channels=8,
     stem=8,
     widths=(8, 8, 8, 8),
     norm="layer",
     critic_widths=(8, 8, 8, 8),
 )
-PLAN = train.Plan(network=TINY, steps=16, moments=1, rate=5e-3, critic_from=0.5)
+PLAN = train.Plan(network=TINY, steps=16, moments=1, rate=5e-3, lessons=0.2, halved=0.4, critic_from=0.5)
 CPU = torch.device("cpu")
 
 
@@ -71,20 +70,33 @@ def test_a_run_learns_logs_and_exports(data: ShadingData, tmp_path: Path) -> Non
 
 def test_a_stopped_run_goes_on_exactly(data: ShadingData, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    plan = dataclasses.replace(PLAN, critic_from=0.0)
+    plan = dataclasses.replace(PLAN, lessons=0.0, halved=0.0, critic_from=0.0)
     batch = collate([view(frame, 0) for frame in data.frames])
     trainer = train.Trainer(plan, tmp_path, CPU)
     for _ in range(3):
-        trainer.train_step(batch)
+        trainer.train_step(batch, Lesson(batch.plate, batch.facing))
     trainer.save()
     resumed = train.Trainer(plan, tmp_path, CPU)
     assert resumed.step == 3
-    kept, again = (t.train_step(batch) for t in (trainer, resumed))
+    kept, again = (t.train_step(batch, Lesson(batch.plate, batch.facing)) for t in (trainer, resumed))
     assert kept.keys() == again.keys()
     for name, loss in kept.items():
         torch.testing.assert_close(loss, again[name], msg=name)
     for mine, theirs in zip(trainer.average.parameters(), resumed.average.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_in_the_lessons_g_does_not_look_at_what_f_tells(data: ShadingData, tmp_path: Path) -> None:
+    plan = dataclasses.replace(PLAN, steps=10, lessons=1.0, halved=1.0)
+    batch = collate([view(frame, 0) for frame in data.frames])
+    lesson = Lesson(batch.plate, batch.facing)
+    blind = batch._replace(plate=torch.zeros_like(batch.plate))
+    with_plate, without = (train.Trainer(plan, tmp_path / name, CPU) for name in ("a", "b"))
+    first = with_plate.train_step(batch, lesson)
+    torch.testing.assert_close(first["shading"], without.train_step(blind, lesson)["shading"])
+    for _ in range(5):
+        last = with_plate.train_step(batch, lesson)
+    assert last["lesson"] < first["lesson"]
 
 
 def test_a_checkpoint_of_another_network_or_a_damaged_one_is_refused(tmp_path: Path) -> None:

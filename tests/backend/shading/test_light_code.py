@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""f's first lessons: the right answers, and turned over with the plate."""
+"""The code of light: the formula's shading, its mirror, brightness apart from colour."""
 
 import numpy as np
 import torch
 
 from backend.shading import formula
-from backend.shading.light_lessons import FACING, _lesson, facing_shading, light_code
+from backend.shading.light_code import FACING, MIRRORED, facing_shading, light_code
 from backend.shading.probe import CELLS, Sun
 
 
@@ -19,17 +19,7 @@ def test_answers_are_the_formula_without_occlusion():
         radiance, np.zeros(3), np.ones((6, CELLS)), FACING, [Sun(toward, np.array([2.0, 1.5, 1.0]), 0.01)]
     )
     np.testing.assert_allclose(facing_shading(radiance, suns), expected, rtol=1e-4)
-
-
-def test_a_mirrored_plate_swaps_the_answers_of_its_sides():
-    plates = np.zeros((64, 8, 8, 3), np.uint8)
-    plates[:, :, 4:] = 200  # light on the right, +x
-    answers = np.ones((64, 6, 3), np.float32)
-    answers[:, 0] = 4.0
-    plate, answer = _lesson(plates, answers, np.random.default_rng(0))
-    on_the_right = plate[:, 0, :, 6].mean(1) > plate[:, 0, :, 1].mean(1)
-    assert 10 < int(on_the_right.sum()) < 54
-    assert torch.equal(answer[:, 0, 0] > answer[:, 3, 0], on_the_right)
+    np.testing.assert_allclose(FACING[list(MIRRORED)], FACING * [-1, 1, 1])
 
 
 def test_the_code_of_light_tells_brightness_apart_from_colour():

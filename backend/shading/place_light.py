@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Built-in places lit by skies and lamps: panoramas for training in bulk, in a second or so each, by Embree.
+
+A place is looked at once, from the person's chest, and lit many times. Direct light of suns and lamps is cast for every
+pixel, so that shadows are sharp; skylight and one bounce are gathered at every fourth pixel each way and spread along
+surfaces. Further bounces are even light, of the strength that keeps the energy.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from ..protocol import RECEIVER, Mesh
+from ..rays.scene import RayScene
+from . import place_things
+from .environments import HEIGHT, Environment, draw_suns, part_suns, sample, sky
+from .panorama import pixel_directions, pixel_solid_angles
+from .place_things import Lamp, Things
+from .probe import Sun
+from .probe_fit import disc, fibonacci_sphere
+
+CHEST = np.array([0, 0, 1.2], np.float32)  # where a place is looked at from
+STANDING = np.linspace(0.3, 1.7, 6)  # heights at which a person is lit
+_STEP = 4  # full-size pixels a gathering point
+_GATHER = {False: 96, True: 240}  # directions of the sphere, outdoors and indoors, where windows are small
+_SAMPLES = 3  # shadow rays to a sun or a lamp
+_OFFSET = 2e-3
+
+
+class Place:
+    """What stands around the person, seen from there; `lit` may be called for any number of lights."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.things = place_things.build(seed)
+        corners = np.concatenate(self.things.corners)
+        self.owner = np.concatenate(self.things.owners)
+        cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        self.normals = (cross / np.maximum(np.linalg.norm(cross, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+        mesh = Mesh(
+            "place",
+            RECEIVER,
+            np.ascontiguousarray(corners.reshape(-1, 3), np.float32),
+            np.arange(3 * len(corners), dtype=np.int32).reshape(-1, 3),
+            np.repeat(self.normals[:, None], 3, 1),
+        )
+        self.scene = RayScene([mesh])
+        self.directions = pixel_directions(HEIGHT, 2 * HEIGHT).reshape(-1, 3).astype(np.float32)
+        hits = self.scene.intersect(np.broadcast_to(CHEST, self.directions.shape).copy(), self.directions)
+        self.seen = np.flatnonzero(hits.mesh >= 0)
+        triangle = hits.triangle[self.seen]
+        toward = self.directions[self.seen]
+        self.normal = self.normals[triangle] * np.where((self.normals[triangle] * toward).sum(1) > 0, -1, 1)[:, None]
+        self.point = CHEST + hits.t[self.seen, None] * toward + _OFFSET * self.normal
+        self.thing = self.owner[triangle]
+        self.albedo = albedo(self.things, self.thing, self.point, self.normal)
+
+    @cached_property
+    def mean_albedo(self) -> np.ndarray:
+        """(things, 3)."""
+        return np.stack(self.things.colours).mean(1).astype(np.float32)
+
+    @cached_property
+    def gathering(self) -> Gathering:
+        return Gathering(self)
+
+    def sunlight(self, points: np.ndarray, normals: np.ndarray, sun: Sun) -> np.ndarray:
+        """(N,) share of a sun's irradiance that points receive: cosine times visibility."""
+        toward = disc(sun.direction, sun.half_angle, _SAMPLES).astype(np.float32)
+        cosine = np.maximum(normals @ sun.direction.astype(np.float32), 0)
+        active = np.repeat(cosine[:, None] > 0, _SAMPLES, 1)
+        return cosine * (1 - self.scene.blocked(points, toward[None], active).mean(1))
+
+    def lamplight(self, points: np.ndarray, normals: np.ndarray, lamp: Lamp) -> np.ndarray:
+        """(N,) irradiance over π that points receive from a lamp of radiance 1."""
+        way = lamp.centre.astype(np.float32) - points
+        distance = np.linalg.norm(way, axis=1, keepdims=True)
+        cosine = np.maximum((way / distance * normals).sum(1), 0)
+        received = cosine * np.minimum((lamp.radius / distance[:, 0]) ** 2, 1)
+        spread = fibonacci_sphere(_SAMPLES).astype(np.float32) * 0.6 * lamp.radius
+        toward = way[:, None] + spread
+        toward *= (1 - lamp.radius / distance)[:, None]  # rays end at the lamp's surface
+        active = np.repeat(received[:, None] > 1e-4, _SAMPLES, 1)
+        return received * (1 - self.scene.blocked(points, toward, active, t_max=1.0).mean(1))
+
+    def lit(self, seed: int) -> Environment:
+        """The place under one sky (and its own lamps), as an environment of a person who stands in it."""
+        random = np.random.default_rng([self.seed, seed, 13])
+        heaven = sky(int(random.integers(1 << 30)))
+        heaven = heaven.scaled(0.004 * random.uniform(0.2, 3) if self.things.night else 1.0)
+        lamps = [(lamp, lamp.emission * random.uniform(0.3, 1.5)) for lamp in self.things.lamps]
+        if lamps and not self.things.night and random.random() < 0.4:
+            lamps = []
+        suns = () if self.things.night else heaven.suns
+        direct = np.zeros((len(self.seen), 3), np.float32)
+        for sun in suns:
+            direct += self.sunlight(self.point, self.normal, sun)[:, None] * sun.irradiance.astype(np.float32)
+        for lamp, emission in lamps:
+            direct += self.lamplight(self.point, self.normal, lamp)[:, None] * emission.astype(np.float32)
+        shading = direct + self.gathering.light(heaven, suns, direct)
+        picture = sample(heaven.image, self.directions)
+        picture[self.seen] = self.albedo * shading
+        for index, glow in enumerate(self.things.emission):
+            if glow.any() and lamps:
+                picture[self.seen[self.thing == index]] += np.float32(glow)
+        return self._environment(f"place-{self.seed}-{seed}", picture.reshape(HEIGHT, 2 * HEIGHT, 3), suns)
+
+    def _environment(self, name: str, picture: np.ndarray, suns: tuple[Sun, ...]) -> Environment:
+        stands = np.array([[0, 0, z] for z in STANDING], np.float32)
+        shining = []
+        for sun in suns:
+            share = self.sunlight(stands, np.tile(sun.direction, (len(stands), 1)).astype(np.float32), sun).mean()
+            if share > 0.5:
+                shining.append(sun)
+        parted = part_suns(name, picture, most=2 - len(shining))
+        open_sky = np.ones(len(self.directions), bool)
+        open_sky[self.seen] = False
+        picture = draw_suns(picture, suns, open_sky.reshape(picture.shape[:2]))
+        return Environment(name, picture, parted.image, (*shining, *parted.suns))
+
+
+class Gathering:
+    """What light arrives other than straight from suns and lamps, at every fourth pixel, and how it spreads to all."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        columns, rows = 2 * HEIGHT, HEIGHT
+        grid = np.zeros(rows * columns, bool)
+        grid[place.seen] = True
+        chosen = np.zeros((rows, columns), bool)
+        chosen[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP] = True
+        self.index = np.flatnonzero(chosen.ravel()[place.seen])  # among the seen pixels
+        points, normals = place.point[self.index], place.normal[self.index]
+        count = _GATHER[place.things.indoors]
+        self.directions = fibonacci_sphere(count).astype(np.float32)
+        self.weight = np.maximum(normals @ self.directions.T, 0) * np.float32(4 / count)
+        self.hidden = place.scene.blocked(points, self.directions[None], self.weight > 0)
+        direction, point = np.nonzero(self.hidden.T)
+        hits = place.scene.intersect(points[point], self.directions[direction])
+        found = hits.mesh >= 0
+        self.from_point, self.from_direction = point[found], direction[found]
+        triangle = hits.triangle[found]
+        toward = self.directions[self.from_direction]
+        self.normal = place.normals[triangle]
+        self.normal = self.normal * np.where((self.normal * toward).sum(1) > 0, -1, 1)[:, None]
+        self.point = points[self.from_point] + hits.t[found, None] * toward + _OFFSET * self.normal
+        bounced = self.weight[self.from_point, self.from_direction][:, None]
+        self.bounce = place.mean_albedo[place.owner[triangle]] * bounced
+        areas = np.broadcast_to(pixel_solid_angles(rows, columns), (rows, columns)).ravel()
+        self.area = areas[place.seen][self.index]
+        self.neighbours, self.shares = self._spreading(chosen)
+
+    def light(self, heaven: Environment, suns: tuple[Sun, ...], direct: np.ndarray) -> np.ndarray:
+        """(pixels, 3) shading of every seen pixel by sky and bounces. direct: (pixels, 3) what comes straight."""
+        radiance = sample(cv2.blur(heaven.image, (9, 9)), self.directions)
+        arriving = np.where(self.hidden, 0, self.weight) @ radiance
+        for sun in suns:
+            lit = self.place.sunlight(self.point, self.normal, sun)[:, None] * sun.irradiance.astype(np.float32)
+            arriving += self._sum(self.bounce * lit)
+        # Even light A from all that is hit: A is the mean of what arrives everywhere, and of what A itself sends.
+        returned = self._sum(self.bounce)
+        mean = np.average(arriving + direct[self.index], axis=0, weights=self.area)
+        even = mean / np.maximum(1 - np.average(returned, axis=0, weights=self.area), 0.2)
+        arriving += returned * even
+        return (arriving[self.neighbours] * self.shares[..., None]).sum(1)
+
+    def _sum(self, values: np.ndarray) -> np.ndarray:
+        count = len(self.index)
+        return np.stack([np.bincount(self.from_point, values[:, c], count) for c in range(3)], 1).astype(np.float32)
+
+    def _spreading(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For every seen pixel four gathering points around it, and their shares by likeness of place and normal."""
+        place = self.place
+        order = np.full(chosen.size, -1)
+        order[place.seen[self.index]] = np.arange(len(self.index))
+        row, column = np.divmod(place.seen, chosen.shape[1])
+        found, shares = [], []
+        for down in (0, 1):
+            for right in (0, 1):
+                r = np.clip((row - _STEP // 2) // _STEP + down, 0, chosen.shape[0] // _STEP - 1) * _STEP + _STEP // 2
+                c = ((column - _STEP // 2) // _STEP + right) % (chosen.shape[1] // _STEP) * _STEP + _STEP // 2
+                other = order[r * chosen.shape[1] + c]
+                at = self.index[np.maximum(other, 0)]
+                alike = np.maximum((place.normal * place.normal[at]).sum(1), 0) ** 8
+                off = np.abs(((place.point[at] - place.point) * place.normal).sum(1))
+                reach = 0.02 * np.linalg.norm(place.point - CHEST, axis=1) + 0.02
+                near = 1.01 - np.abs(np.stack([(row - r) / _STEP, (column - c) / _STEP])).max(0).clip(0, 1)
+                found.append(np.maximum(other, 0))
+                shares.append(np.where(other < 0, 1e-9, near * (alike * np.exp(-off / reach) + 1e-4)))
+        share = np.stack(shares, 1)
+        return np.stack(found, 1), (share / share.sum(1, keepdims=True)).astype(np.float32)
+
+
+def albedo(things: Things, thing: np.ndarray, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """(N, 3) what the patterns of the things make of their colours at points on them."""
+    random = np.random.default_rng(things.random.integers(1 << 30))
+    noise = _noise(random)
+    colours, scale = np.stack(things.colours).astype(np.float32), np.array(things.scales, np.float32)[thing]
+    axis = np.abs(normals).argmax(1)
+    first = np.where(axis == 0, points[:, 1], points[:, 0]) / scale
+    second = np.where(axis == 2, points[:, 1], points[:, 2]) / scale
+    mix = np.empty(len(points), np.float32)
+    pattern = np.array(things.patterns)[thing]
+    grain = _look_up(noise, first * 9, second * 9)
+    for index, name in enumerate(place_things.PATTERNS):
+        here = pattern == index
+        u, v = first[here], second[here]
+        if name == "mottled":
+            mix[here] = 0.7 * _look_up(noise, u * 7, v * 7) + 0.3 * grain[here]
+            continue
+        if name == "bricks":
+            u, v = u + 0.5 * (np.floor(2.5 * v) % 2), 2.5 * v
+        elif name == "planks":
+            v = v + np.floor(u) * 0.37
+            v = v / 9
+        tone = _look_up(noise, np.floor(u) * 13, np.floor(v) * 17)
+        across, along = u - np.floor(u), v - np.floor(v)
+        if name == "windows":
+            pane = (np.abs(across - 0.5) < 0.27) & (np.abs(along - 0.5) < 0.3)
+            mix[here] = np.where(pane, 2.5, 0.2 * tone + 0.2 * grain[here])
+        else:
+            joint = (across < 0.06) | (along < (0.06 if name == "tiles" else 0.02))
+            mix[here] = np.where(joint, 1.4, 0.6 * tone + 0.25 * grain[here])
+    share = mix[:, None]
+    a, b = colours[thing, 0], colours[thing, 1]
+    mixed = a + np.minimum(share, 1) * (b - a)
+    return np.clip(mixed * np.where(share > 2, 0.15, np.where(share > 1, 0.5, 1)), 0.01, 0.95).astype(np.float32)
+
+
+def _noise(random: np.random.Generator, size: int = 256) -> np.ndarray:
+    """(257, 257) tile of smooth noise in about [0, 1], its last row and column those of the beginning."""
+    noise = np.zeros((size, size), np.float32)
+    for octave in range(5):
+        cells = random.standard_normal((8 << octave, 8 << octave)).astype(np.float32)
+        tile = cv2.resize(np.tile(cells, (3, 3)), (3 * size, 3 * size), interpolation=cv2.INTER_CUBIC)
+        noise += tile[size : 2 * size, size : 2 * size] * 0.65**octave
+    return np.pad(np.clip(0.5 + 0.22 * noise / noise.std(), 0, 1), (0, 1), "wrap")
+
+
+def _look_up(noise: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    size = len(noise) - 1
+    result = np.empty(len(u), np.float32)
+    for start in range(0, len(u), 32_000):  # cv2.remap takes fewer than 32768 rows
+        rows = slice(start, start + 32_000)
+        maps = [(np.asarray(x[rows], np.float64) % size).astype(np.float32)[:, None] for x in (u, v)]
+        result[rows] = cv2.remap(noise, *maps, cv2.INTER_LINEAR)[:, 0]
+    return result

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plates without anybody in them, and the light they were taken in: for the lessons of those that read light.
+
+Most are of built-in places, each under several lights; the rest of panoramas and skies. Every light is photographed
+through several cameras.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from ..protocol import Camera
+from ..rays.camera import look_at, perspective
+from .environments import Environment
+from .light_code import facing_shading
+from .moments import ASPECTS, Sources, draw_light
+from .panorama import cell_radiance
+from .photograph import background, expose, photograph
+from .place_light import Place
+from .traced import Light
+
+LIGHTS = 8  # of one place
+CAMERAS = 12  # of one light
+BUILT = 0.7  # share of built-in places
+_TEST = 1_000_000  # seeds of the test split's places begin here
+_PLACES = 100_000
+_ROWS = 64  # of the panoramas that cells average
+
+
+def shard(sources: Sources, seed: int, index: int, count: int) -> dict[str, np.ndarray]:
+    """`count` plates: plate (N, 128, 128, 3) uint8, radiance (N, 62, 3), suns (N, 2, 7), light (N,) str.
+
+    radiance and suns as in the shards of frames, camera space, at the plate's exposure.
+    """
+    random = np.random.default_rng([seed, zlib.crc32(b"plates " + sources.split.encode()), index])
+    rows: list[dict] = []
+    lights = _lights(sources, random)
+    while len(rows) < count:
+        rows += _photographed(next(lights), random)
+    return {name: np.stack([row[name] for row in rows[:count]]) for name in rows[0]}
+
+
+def _lights(sources: Sources, random: np.random.Generator) -> Iterator[Environment]:
+    """Environments without end; a place's lights follow each other, each turned in its own way."""
+    first = _TEST if sources.split == "test" else 0
+    while True:
+        if random.random() > BUILT:
+            yield from (draw_light(sources, random) for _ in range(LIGHTS))
+            continue
+        place = Place(first + int(random.integers(_PLACES)))
+        for light in random.integers(1 << 30, size=LIGHTS):
+            yield place.lit(int(light)).rotated(random.random())
+
+
+def _photographed(environment: Environment, random: np.random.Generator) -> Iterator[dict]:
+    light = Light.of(environment)
+    panorama = cv2.resize(light.panorama, (2 * _ROWS, _ROWS), interpolation=cv2.INTER_AREA)
+    for _ in range(CAMERAS):
+        camera = _camera(random)
+        rotation = camera.world_from_camera[:3, :3]
+        radiance = cell_radiance(panorama, rotation.T).astype(np.float32)
+        suns = np.zeros((2, 7), np.float32)
+        for k, sun in enumerate(s.turned(rotation.T) for s in light.suns):
+            suns[k] = [*sun.direction, *sun.irradiance, sun.half_angle]
+        plate = background(environment.picture, camera)
+        gain = np.asarray(expose(plate[None], facing_shading(radiance, suns)[:3].mean(0), random), np.float32)
+        suns[:, 3:6] *= gain
+        yield {
+            "plate": photograph(plate * gain, random),
+            "radiance": radiance * gain,
+            "suns": suns,
+            "light": np.str_(environment.name),
+        }
+
+
+def _camera(random: np.random.Generator) -> Camera:
+    azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(np.clip(random.normal(4, 9), -8, 40))
+    outward = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
+    fov, aspect = np.radians(random.uniform(20, 75)), float(random.choice(ASPECTS))
+    width, height = (1280, round(1280 / aspect)) if aspect >= 1 else (round(1280 * aspect), 1280)
+    return perspective(width, height, fov, world_from_camera=look_at(outward, np.zeros(3)))
