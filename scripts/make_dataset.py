@@ -45,6 +45,7 @@ from backend.protocol import PenumbraError, replacing, write_json
 from backend.shading import moments, plates
 from backend.shading.frames import Tracer, Views, frames, rics_of
 from backend.shading.moments import Moment, Sources
+from scripts import object_data
 
 if TYPE_CHECKING:
     from scripts.scenes.cycles_frame import Stage
@@ -56,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(dest="what", required=True)
     _add_shading(commands.add_parser("shading", help="people under many lights, for ShadingNet and the light probe"))
+    object_data.add_command(commands)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
     try:
