@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The image encoder E: a ResNet-18 with group normalization and five heads (JOF, section 3.1; sizes of public code)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .network import Codes, ObjectConfig
+
+GROUPS = 32
+
+
+class Fit(NamedTuple):
+    """What E reads off a picture.
+
+    matrix: (B, 3, 4) projection P of the picture. light: (B, 9, 3) harmonics of the shading, object space.
+    features: the trunk's first three maps, which the local feature consistency samples.
+    """
+
+    codes: Codes
+    matrix: Tensor
+    light: Tensor
+    features: tuple[Tensor, Tensor, Tensor]
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions beside a short cut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.first_norm = _norm(outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.second_norm = _norm(outputs)
+        self.short: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            self.short = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), _norm(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.first_norm(self.first(x)))
+        return F.relu(self.second_norm(self.second(y)) + self.short(x))
+
+
+class ImageEncoder(nn.Module):
+    """E. Projections are standardised element by element, with what `camera_mean` and `camera_scale` hold."""
+
+    camera_mean: Tensor
+    camera_scale: Tensor
+
+    def __init__(self, config: ObjectConfig) -> None:
+        super().__init__()
+        w = config.encoder_width
+        self.stem = nn.Conv2d(4 if config.sees_mask else 3, w, 7, 2, 3, bias=False)
+        self.stem_norm = _norm(w)
+        widths = (w, w, 2 * w, 4 * w, 8 * w)
+        self.stages = nn.ModuleList(
+            nn.Sequential(Block(a, b, 1 if k == 0 else 2), Block(b, b, 1))
+            for k, (a, b) in enumerate(itertools.pairwise(widths))
+        )
+        outputs = {"category": config.category_code, "shape": config.shape_code, "albedo": config.albedo_code}
+        outputs |= {"camera": 12, "light": 27}
+        self.heads = nn.ModuleDict({name: _head(8 * w, config.head_width, n) for name, n in outputs.items()})
+        self.register_buffer("camera_mean", torch.zeros(12))
+        self.register_buffer("camera_scale", torch.ones(12))
+        # Even white light to begin with, so that rendered pictures are neither black nor inverted.
+        with torch.no_grad():
+            last = self.heads["light"][-1]
+            last.weight *= 0.1
+            last.bias[:3] = 1 / 0.28209479
+
+    def forward(self, picture: Tensor) -> Fit:
+        """picture: (B, 4 or 3, 128, 128): display-encoded RGB, cut out by its mask, and the mask."""
+        x = F.relu(self.stem_norm(self.stem(picture * 2 - 1)))
+        features = [x]
+        x = F.max_pool2d(x, 3, 2, 1)
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        pooled = x.mean((2, 3))
+        out = {name: head(pooled) for name, head in self.heads.items()}
+        codes = Codes(out["category"], out["shape"], out["albedo"])
+        matrix = (out["camera"] * self.camera_scale + self.camera_mean).unflatten(1, (3, 4))
+        return Fit(codes, matrix, out["light"].unflatten(1, (9, 3)), (features[0], features[1], features[2]))
+
+    def standardise(self, matrices: Tensor) -> None:
+        """Take mean and spread of projections (K, 3, 4) over the training pictures."""
+        flat = matrices.flatten(1)
+        self.camera_mean.copy_(flat.mean(0))
+        self.camera_scale.copy_(flat.std(0).clamp(min=1e-3))
+
+    def camera_error(self, matrix: Tensor, true: Tensor) -> Tensor:
+        """Mean squared difference of standardised projections."""
+        return (((matrix - true).flatten(1) / self.camera_scale) ** 2).mean()
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(min(GROUPS, channels), channels)
+
+
+def _head(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs)
+    )

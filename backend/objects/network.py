@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The joint occupancy field: shape decoder D_S, albedo decoder D_A, and where their codes come from in stage 1.
+
+JOF, section 3.2; sizes and activations are the public code's. Points are in object space, in [-1, 1]³. A field of a
+batch is one code set a shape, (B, code), at N points a shape, (B, N, 3).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LEAK = 0.02
+INITIAL_SPREAD = 0.02
+
+
+@dataclass(frozen=True)
+class ObjectConfig:
+    """Sizes of all networks of this part; the defaults are the public code's.
+
+    categories: names, in the order of the classifier's outputs.
+    category_code, shape_code, albedo_code: lengths; category_code 0 leaves f_C out (Table 2's ablation).
+    branches: parts that the decoders can tell apart.
+    shape_widths, albedo_widths: of the decoders' hidden layers.
+    voxel_widths: channels of the coloured-voxel encoder.
+    encoder_width: channels of the image encoder's first stage (a ResNet-18 has 64), doubled with each stage.
+    head_width: of each head's two hidden layers.
+    sees_mask: the image encoder sees the object cut out, and its mask as a fourth channel.
+    """
+
+    categories: tuple[str, ...] = ()
+    category_code: int = 3
+    shape_code: int = 256
+    albedo_code: int = 256
+    branches: int = 12
+    shape_widths: tuple[int, ...] = (3072, 384)
+    albedo_widths: tuple[int, ...] = (512,) * 6
+    voxel_widths: tuple[int, ...] = (32, 64, 128, 256)
+    encoder_width: int = 64
+    head_width: int = 512
+    sees_mask: bool = True
+
+    @classmethod
+    def from_json(cls, data: dict) -> ObjectConfig:
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+    def to_json(self) -> dict:
+        return dataclasses.asdict(self)
+
+    @property
+    def code_lengths(self) -> tuple[int, int, int]:
+        return self.category_code, self.shape_code, self.albedo_code
+
+
+class Codes(NamedTuple):
+    """f_C (B, l_C), f_S (B, l_S) and f_A (B, l_A)."""
+
+    category: Tensor
+    shape: Tensor
+    albedo: Tensor
+
+    def rows(self, index: Tensor | slice) -> Codes:
+        return Codes(*(code[index] for code in self))
+
+    def detach(self) -> Codes:
+        return Codes(*(code.detach() for code in self))
+
+
+class ConditionedLinear(nn.Linear):
+    """A layer on [f_C, x, f_S …]: the codes' part is computed once a shape, the points' part once a point."""
+
+    def __init__(self, code: int, before: int, outputs: int) -> None:
+        super().__init__(code + 3, outputs)
+        self.before = before  # inputs ahead of the point's coordinates
+
+    def forward(self, code: Tensor, points: Tensor) -> Tensor:  # type: ignore[override]
+        """code: (B, code). points: (B, N, 3). Returns (B, N, outputs)."""
+        head, at, tail = self.weight.split([self.before, 3, code.shape[1] - self.before], 1)
+        return F.linear(points, at) + F.linear(code, torch.cat([head, tail], 1), self.bias)[:, None]
+
+
+class ShapeDecoder(nn.Module):
+    """D_S as a branched network (BAE-NET): occupancy of each branch, the largest of which is the object's."""
+
+    def __init__(self, config: ObjectConfig) -> None:
+        super().__init__()
+        first, *widths = config.shape_widths
+        self.first = ConditionedLinear(config.category_code + config.shape_code, config.category_code, first)
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip([first, *widths], widths, strict=False))
+        self.last = nn.Linear([first, *widths][-1], config.branches)
+
+    def forward(self, codes: Codes, points: Tensor) -> Tensor:
+        """(B, N, branches) in (0, 1)."""
+        x = F.leaky_relu(self.first(torch.cat([codes.category, codes.shape], 1), points), LEAK)
+        for layer in self.hidden:
+            x = F.leaky_relu(layer(x), LEAK)
+        return torch.sigmoid(self.last(x))
+
+
+class AlbedoDecoder(nn.Module):
+    """D_A: a linear albedo for each branch."""
+
+    def __init__(self, config: ObjectConfig) -> None:
+        super().__init__()
+        first, *widths = config.albedo_widths
+        self.first = ConditionedLinear(sum(config.code_lengths), config.category_code, first)
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip([first, *widths], widths, strict=False))
+        self.last = nn.Linear([first, *widths][-1], 3 * config.branches)
+
+    def forward(self, codes: Codes, points: Tensor) -> Tensor:
+        """(B, N, branches, 3) in (0, 1); the public code's tanh of colours in [-1, 1]."""
+        x = F.leaky_relu(self.first(torch.cat(codes, 1), points), LEAK)
+        for layer in self.hidden:
+            x = F.leaky_relu(layer(x), LEAK)
+        return (torch.tanh(self.last(x)).unflatten(-1, (-1, 3)) + 1) / 2
+
+
+class JointField(nn.Module):
+    """D_S, D_A, and the classifier that teaches f_C its meaning."""
+
+    def __init__(self, config: ObjectConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.shape = ShapeDecoder(config)
+        self.albedo = AlbedoDecoder(config)
+        self.classifier = nn.Linear(max(config.category_code, 1), max(len(config.categories), 1))
+        self.apply(_initialized)
+
+    def occupancy(self, codes: Codes, points: Tensor) -> Tensor:
+        """(B, N) of the object, and nothing else: what the surface search asks for."""
+        return self.shape(codes, points).amax(-1)
+
+    def forward(self, codes: Codes, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Occupancy (B, N), winning branch (B, N), and its albedo (B, N, 3). The choice passes no gradient."""
+        occupancy, branch = self.shape(codes, points).max(-1)
+        return occupancy, branch, self.chosen_albedo(codes, points, branch)
+
+    def chosen_albedo(self, codes: Codes, points: Tensor, branch: Tensor) -> Tensor:
+        """(B, N, 3) linear albedo of a branch at each point."""
+        colours = self.albedo(codes, points)
+        return colours.gather(-2, branch[..., None, None].expand(*branch.shape, 1, 3)).squeeze(-2)
+
+    def classified(self, codes: Codes) -> Tensor:
+        """(B, categories) logits of f_C."""
+        return self.classifier(codes.category)
+
+
+class VoxelEncoder(nn.Module):
+    """E' (section 3.4.2): a coloured 64³ grid to L2-normalised codes."""
+
+    def __init__(self, config: ObjectConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for width in config.voxel_widths:
+            layers += [nn.Conv3d(channels, width, 4, 2, 1), nn.InstanceNorm3d(width), nn.LeakyReLU(LEAK)]
+            channels = width
+        self.trunk = nn.Sequential(*layers)
+        self.lengths = config.code_lengths
+        self.last = nn.Conv3d(channels, sum(self.lengths), 4)
+        self.apply(_initialized)
+
+    def forward(self, voxels: Tensor) -> Codes:
+        """voxels: (B, 3, 64, 64, 64) albedo where there is something, else 0."""
+        parts = self.last(self.trunk(voxels)).flatten(1).split(self.lengths, 1)
+        return Codes(*(F.normalize(part, dim=1) for part in parts))
+
+
+class CodeTable(nn.Module):
+    """The auto-decoder's codes: learned freely, one set a training shape."""
+
+    def __init__(self, shapes: int, config: ObjectConfig) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(shapes, max(length, 1)) for length in config.code_lengths)
+        self.lengths = config.code_lengths
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=0.1)
+
+    def forward(self, index: Tensor) -> Codes:
+        """index: (B,) numbers of shapes."""
+        return Codes(*(t(index)[:, :length] for t, length in zip(self.tables, self.lengths, strict=True)))
+
+
+def _initialized(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Conv3d):
+        nn.init.normal_(module.weight, std=INITIAL_SPREAD)
+        nn.init.zeros_(module.bias)
