@@ -28,23 +28,19 @@ QUIT_S = 2.0
 PYTHON_VARIABLE = "PENUMBRA_BACKEND_PYTHON"
 
 
-def find_python(preferred: str) -> Path:
-    """The Python that runs the backend: the preference, else the repository's own environment, else the variable
-    PENUMBRA_BACKEND_PYTHON. Raises PenumbraError where there is none."""
+def find_python(*preferred: str | Path) -> Path:
+    """The Python that runs the backend: the variable PENUMBRA_BACKEND_PYTHON, else the first of `preferred` that is not
+    empty, else the repository's own environment. Raises PenumbraError where there is none."""
     environment = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    for candidate in (preferred, environment if environment.is_file() else "", os.environ.get(PYTHON_VARIABLE, "")):
-        if not candidate:
-            continue
+    own = environment if environment.is_file() else ""
+    for candidate in filter(None, (os.environ.get(PYTHON_VARIABLE, ""), *preferred, own)):
         python = Path(candidate).expanduser()
         if not python.is_file():
             raise PenumbraError(
                 f"The backend's Python is not at {python}.", "Choose another one in the extension's preferences."
             )
         return python
-    raise PenumbraError(
-        "The backend's Python environment is not known.",
-        f"Choose it in the extension's preferences, or set the environment variable {PYTHON_VARIABLE}.",
-    )
+    raise PenumbraError("The backend is not installed.", "Install it in the extension's preferences.")
 
 
 class BackendProcess:

@@ -52,10 +52,12 @@ Steps = Generator[Progress, None, Outcome]
 class Job:
     """A job and what became of it.
 
+    title: what it is called. of_file: whether it belongs to the open file, and ends where another one is loaded.
     state: "running", "done", "cancelled" or "failed"; outcome: what was done; problem: why it failed.
     """
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, title: str = "Harmonize Shading", of_file: bool = True) -> None:
+        self.title, self.of_file = title, of_file
         self.progress = Progress("Starting", 0.0)
         self.state = "running"
         self.outcome: Outcome | None = None
@@ -225,6 +227,11 @@ def _stop_idle_backend() -> float | None:
 @persistent
 def _drop(*_: object) -> None:
     """Another file is about to be loaded: what the running job was asked for is gone."""
+    if _latest and _latest.of_file:
+        _drop_latest()
+
+
+def _drop_latest() -> None:
     global _latest
     if _latest:
         _latest.drop()
@@ -308,7 +315,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    _drop()
+    _drop_latest()
     for timer in (_tick, _stop_idle_backend):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import bpy
 
 from ..backend.protocol import PenumbraError
-from . import export, jobs, notices, passes, plate, properties
+from . import drawing, export, jobs, notices, passes, plate, properties
 from .character import Character
-
-PIXELS_PER_LETTER = 7.0
 
 
 class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
@@ -30,7 +26,7 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
         _draw_inputs(inputs, context, character)
         job = jobs.latest()
         if job and job.state == "running":
-            _draw_progress(layout, job)
+            drawing.progress(layout, job)
             return
         button = layout.row()
         button.scale_y = 1.6
@@ -70,7 +66,7 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
             column.operator("penumbra.remove", icon="TRASH").character = name
         if not passes.is_plate_exact(context.scene):
             warning = layout.column()
-            _draw_text(warning, context, "The plate is not shown exactly as it is", "INFO")
+            drawing.text(warning, context, "The plate is not shown exactly as it is", "INFO")
             warning.operator("penumbra.use_standard_view")
 
 
@@ -123,15 +119,6 @@ def _draw_plate(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
             column.label(text="None in the camera")
 
 
-def _draw_progress(layout: bpy.types.UILayout, job: jobs.Job) -> None:
-    box = layout.column(align=True)
-    box.label(text=jobs.stage_text(job))
-    box.progress(factor=job.progress.fraction, text=jobs.progress_text(job))
-    row = box.row(align=True)
-    row.enabled = not job.cancelling
-    row.operator("penumbra.cancel", icon="X")
-
-
 def _draw_findings(
     layout: bpy.types.UILayout,
     context: bpy.types.Context,
@@ -141,25 +128,15 @@ def _draw_findings(
 ) -> None:
     """What is missing or failed, or what came of the last job and is known about the next one."""
     if problem:
-        _draw_text(layout, context, problem.message, "ERROR")
-        _draw_text(layout, context, problem.remedy, "BLANK1")
+        drawing.text(layout, context, problem.message, "ERROR")
+        drawing.text(layout, context, problem.remedy, "BLANK1")
         return
     if outcome:
-        _draw_text(layout, context, outcome.message, "CHECKMARK")
+        drawing.text(layout, context, outcome.message, "CHECKMARK")
     settings = properties.export_settings(context.scene)
     known = notices.scene_notices(context.scene, context.view_layer, character, settings)
     for notice in dict.fromkeys((*known, *(outcome.notices if outcome else ()))):
-        _draw_text(layout, context, notice, "INFO")
-
-
-def _draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str) -> None:
-    """A sentence in as many labels as the sidebar's width needs."""
-    scale = context.preferences.system.ui_scale
-    letters = max(16, int((context.region.width / scale - 60) / PIXELS_PER_LETTER))
-    column = layout.column(align=True)
-    column.scale_y = 0.8
-    for i, line in enumerate(textwrap.wrap(text, letters)):
-        column.label(text=line, icon=icon if i == 0 else "BLANK1")
+        drawing.text(layout, context, notice, "INFO")
 
 
 register, unregister = bpy.utils.register_classes_factory((PENUMBRA_PT_harmonize, PENUMBRA_PT_result))

@@ -28,6 +28,7 @@ BELONGS = (
     "blender_addon/",
     "assets/body/",
     "assets/weights/",
+    "locks/",
 )
 REQUIRED = (
     "blender_manifest.toml",

@@ -3,6 +3,8 @@
 
 import bpy
 
-from . import backend, harmonize, result
+from . import backend, harmonize, install, report, result
 
-register, unregister = bpy.utils.register_classes_factory((*harmonize.CLASSES, *result.CLASSES, *backend.CLASSES))
+register, unregister = bpy.utils.register_classes_factory(
+    (*harmonize.CLASSES, *result.CLASSES, *backend.CLASSES, *install.CLASSES, *report.CLASSES)
+)

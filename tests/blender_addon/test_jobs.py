@@ -226,18 +226,35 @@ def test_loading_a_file_drops_the_running_job(backend, tmp_path, empty_scene):
         jobs.unregister()
 
 
+def test_an_installation_goes_on_where_a_file_is_loaded(empty_scene):
+    def steps() -> jobs.Steps:
+        while True:
+            yield Progress("Installing", 0.5)
+
+    jobs.register()
+    try:
+        jobs.start(Job(steps(), "Install Backend", of_file=False))
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        assert jobs.running()
+    finally:
+        jobs.unregister()
+    assert jobs.latest() is None
+
+
 def test_python_of_the_backend(tmp_path, monkeypatch):
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.touch()
     monkeypatch.setattr(backend_process, "ROOT", tmp_path)
     monkeypatch.delenv(backend_process.PYTHON_VARIABLE, raising=False)
-    with pytest.raises(PenumbraError, match="not known"):
+    with pytest.raises(PenumbraError, match="not installed"):
         backend_process.find_python("")
-    monkeypatch.setenv(backend_process.PYTHON_VARIABLE, str(ours))
-    assert backend_process.find_python("") == ours
-    with pytest.raises(PenumbraError, match="theirs"):
-        backend_process.find_python(str(theirs))
     environment = tmp_path / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     environment.parent.mkdir(parents=True)
     environment.touch()
     assert backend_process.find_python("") == environment
+    assert backend_process.find_python(ours) == ours
+    with pytest.raises(PenumbraError, match="theirs"):
+        backend_process.find_python("", str(theirs))
+    monkeypatch.setenv(backend_process.PYTHON_VARIABLE, str(theirs))
+    theirs.touch()
+    assert backend_process.find_python(ours) == theirs, "a farm decides for its machines"

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Base of the operators that start a job: wait for it in scripts, show it and hear Esc in the interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import bpy
+
+from ...backend.protocol import Cancelled, PenumbraError
+from .. import jobs
+from ..jobs import Job
+
+
+class RunsJob:
+    """An operator whose work is the job that `job(context, waiting)` makes, which may raise PenumbraError."""
+
+    if TYPE_CHECKING:  # what the operators bring along
+        bl_label: str
+
+        def report(self, kind: set[str], text: str) -> None: ...
+
+    def job(self, context: bpy.types.Context, waiting: jobs.TerminalLine | None) -> Job:
+        """The job; `waiting` is the line that shows the progress where the caller waits for it."""
+        raise NotImplementedError
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Wait for the job: scripts and `blender -b`."""
+        line = jobs.TerminalLine()
+        try:
+            outcome = jobs.run_blocking(self.job(context, line), line)
+        except PenumbraError as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        except Cancelled:
+            return {"CANCELLED"}
+        self._tell(outcome)
+        return {"FINISHED"}
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Start the job beside the interface; this operator then only shows it and waits for Esc."""
+        if bpy.app.background:
+            return self.execute(context)
+        try:
+            self._job = self.job(context, None)
+            jobs.start(self._job)
+        except PenumbraError as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        self._timer = context.window_manager.event_timer_add(jobs.TICK_S, window=context.window)
+        self._text = ""
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        job = self._job
+        if event.type == "ESC" and event.value == "PRESS" and job.state == "running":
+            job.cancel()
+            return {"RUNNING_MODAL"}
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        if job.state == "running":
+            text = f"{jobs.status_text(job)}  –  Esc to cancel"
+            if text != self._text:
+                context.workspace.status_text_set(text)
+                self._text = text
+            return {"PASS_THROUGH"}
+        self.cancel(context)
+        if job.problem:
+            self.report({"ERROR"}, str(job.problem))
+        elif job.outcome:
+            self._tell(job.outcome)
+            return {"FINISHED"}
+        else:
+            self.report({"INFO"}, f"{self.bl_label} was cancelled; nothing was changed")
+        return {"CANCELLED"}
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Stop showing the job; the job itself goes on, and the panel shows it."""
+        context.window_manager.event_timer_remove(self._timer)
+        if context.workspace:
+            context.workspace.status_text_set(None)
+
+    def _tell(self, outcome: jobs.Outcome) -> None:
+        for notice in outcome.notices:
+            self.report({"WARNING"}, notice)
+        self.report({"INFO"}, outcome.message)
