@@ -85,16 +85,23 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto") -> Harmoni
     clock = Clock(progress, len(job.frames))
     clock.begin("Loading ShadingNet")
     chosen = devices.pick(job.device if device == "auto" else device)
-    network = cast(ShadingNet, load_model("shadingnet")[0]).to(chosen)
-    estimates = []
-    for frame in job.frames:
-        clock.begin("Estimating the light")
-        estimates.append(
-            _resumed_estimate(folder, frame) or _keep(folder, frame, estimate_light(network, folder, frame))
-        )
+    if all(frame.light for frame in job.frames):
+        lights = estimates = [LightProbe.load(folder / frame.light) for frame in job.frames]
+    else:
+        network = cast(ShadingNet, load_model("shadingnet")[0]).to(chosen)
+        estimates = []
+        for frame in job.frames:
+            clock.begin("Estimating the light")
+            estimates.append(
+                _resumed_estimate(folder, frame) or _keep(folder, frame, estimate_light(network, folder, frame))
+            )
+        lights = settle(job.frames, estimates)
     results = []
-    for frame, light in zip(job.frames, settle(job.frames, estimates), strict=True):
-        results.append(_resumed_result(folder, frame, light) or render_frame(folder, frame, light, job, clock))
+    for frame, light in zip(job.frames, lights, strict=True):
+        if job.only_light:
+            light.save(folder / f"light_{frame.number:04d}.json")
+        else:
+            results.append(_resumed_result(folder, frame, light) or render_frame(folder, frame, light, job, clock))
     clock.end()
     result = HarmonizeResult(tuple(results), clock.seconds, chosen.type, devices.versions(), tuple(_notices(estimates)))
     result.save(folder)

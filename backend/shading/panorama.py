@@ -82,7 +82,7 @@ def take_sun(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
     inside = (cosine >= np.cos(SUN_REACH)) & (luminance > SUN_CONTRAST * max(float(ground @ LUMINANCE), 1e-6))
     excess = np.where(inside[..., None], np.maximum(image - ground, 0), 0) * areas[..., None]
     energy = excess.sum((0, 1))
-    if energy @ LUMINANCE < SUN_SHARE * float((luminance * areas).sum()):
+    if energy @ LUMINANCE <= SUN_SHARE * float((luminance * areas).sum()):
         return None
     weight = excess @ LUMINANCE
     direction = np.einsum("hw,hwc->c", weight, directions)

@@ -67,13 +67,6 @@ class Place:
     def gathering(self) -> Gathering:
         return Gathering(self)
 
-    def sunlight(self, points: np.ndarray, normals: np.ndarray, sun: Sun) -> np.ndarray:
-        """(N,) share of a sun's irradiance that points receive: cosine times visibility."""
-        toward = disc(sun.direction, sun.half_angle, _SAMPLES).astype(np.float32)
-        cosine = np.maximum(normals @ sun.direction.astype(np.float32), 0)
-        active = np.repeat(cosine[:, None] > 0, _SAMPLES, 1)
-        return cosine * (1 - self.scene.blocked(points, toward[None], active).mean(1))
-
     def lamplight(self, points: np.ndarray, normals: np.ndarray, lamp: Lamp) -> np.ndarray:
         """(N,) irradiance over π that points receive from a lamp of radiance 1."""
         way = lamp.centre.astype(np.float32) - points
@@ -92,12 +85,12 @@ class Place:
         heaven = sky(int(random.integers(1 << 30)))
         heaven = heaven.scaled(0.004 * random.uniform(0.2, 3) if self.things.night else 1.0)
         lamps = [(lamp, lamp.emission * random.uniform(0.3, 1.5)) for lamp in self.things.lamps]
-        if lamps and not self.things.night and random.random() < 0.4:
+        if not self.things.needs_lamps and random.random() < 0.4:
             lamps = []
         suns = () if self.things.night else heaven.suns
         direct = np.zeros((len(self.seen), 3), np.float32)
         for sun in suns:
-            direct += self.sunlight(self.point, self.normal, sun)[:, None] * sun.irradiance.astype(np.float32)
+            direct += sunlight(self.scene, self.point, self.normal, sun)[:, None] * sun.irradiance.astype(np.float32)
         for lamp, emission in lamps:
             direct += self.lamplight(self.point, self.normal, lamp)[:, None] * emission.astype(np.float32)
         shading = direct + self.gathering.light(heaven, suns, direct)
@@ -112,7 +105,8 @@ class Place:
         stands = np.array([[0, 0, z] for z in STANDING], np.float32)
         shining = []
         for sun in suns:
-            share = self.sunlight(stands, np.tile(sun.direction, (len(stands), 1)).astype(np.float32), sun).mean()
+            toward = np.tile(sun.direction, (len(stands), 1)).astype(np.float32)
+            share = sunlight(self.scene, stands, toward, sun).mean()
             if share > 0.5:
                 shining.append(sun)
         parted = part_suns(name, picture, most=2 - len(shining))
@@ -122,11 +116,19 @@ class Place:
         return Environment(name, picture, parted.image, (*shining, *parted.suns))
 
 
+def sunlight(scene: RayScene, points: np.ndarray, normals: np.ndarray, sun: Sun) -> np.ndarray:
+    """(N,) share of a sun's irradiance that points receive: cosine times visibility."""
+    toward = disc(sun.direction, sun.half_angle, _SAMPLES).astype(np.float32)
+    cosine = np.maximum(normals @ sun.direction.astype(np.float32), 0)
+    active = np.repeat(cosine[:, None] > 0, _SAMPLES, 1)
+    return cosine * (1 - scene.blocked(points, toward[None], active).mean(1))
+
+
 class Gathering:
     """What light arrives other than straight from suns and lamps, at every fourth pixel, and how it spreads to all."""
 
     def __init__(self, place: Place) -> None:
-        self.place = place
+        self.scene = place.scene
         columns, rows = 2 * HEIGHT, HEIGHT
         grid = np.zeros(rows * columns, bool)
         grid[place.seen] = True
@@ -151,14 +153,14 @@ class Gathering:
         self.bounce = place.mean_albedo[place.owner[triangle]] * bounced
         areas = np.broadcast_to(pixel_solid_angles(rows, columns), (rows, columns)).ravel()
         self.area = areas[place.seen][self.index]
-        self.neighbours, self.shares = self._spreading(chosen)
+        self.neighbours, self.shares = _spreading(place, self.index, chosen)
 
     def light(self, heaven: Environment, suns: tuple[Sun, ...], direct: np.ndarray) -> np.ndarray:
         """(pixels, 3) shading of every seen pixel by sky and bounces. direct: (pixels, 3) what comes straight."""
         radiance = sample(cv2.blur(heaven.image, (9, 9)), self.directions)
         arriving = np.where(self.hidden, 0, self.weight) @ radiance
         for sun in suns:
-            lit = self.place.sunlight(self.point, self.normal, sun)[:, None] * sun.irradiance.astype(np.float32)
+            lit = sunlight(self.scene, self.point, self.normal, sun)[:, None] * sun.irradiance.astype(np.float32)
             arriving += self._sum(self.bounce * lit)
         # Even light A from all that is hit: A is the mean of what arrives everywhere, and of what A itself sends.
         returned = self._sum(self.bounce)
@@ -171,27 +173,30 @@ class Gathering:
         count = len(self.index)
         return np.stack([np.bincount(self.from_point, values[:, c], count) for c in range(3)], 1).astype(np.float32)
 
-    def _spreading(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For every seen pixel four gathering points around it, and their shares by likeness of place and normal."""
-        place = self.place
-        order = np.full(chosen.size, -1)
-        order[place.seen[self.index]] = np.arange(len(self.index))
-        row, column = np.divmod(place.seen, chosen.shape[1])
-        found, shares = [], []
-        for down in (0, 1):
-            for right in (0, 1):
-                r = np.clip((row - _STEP // 2) // _STEP + down, 0, chosen.shape[0] // _STEP - 1) * _STEP + _STEP // 2
-                c = ((column - _STEP // 2) // _STEP + right) % (chosen.shape[1] // _STEP) * _STEP + _STEP // 2
-                other = order[r * chosen.shape[1] + c]
-                at = self.index[np.maximum(other, 0)]
-                alike = np.maximum((place.normal * place.normal[at]).sum(1), 0) ** 8
-                off = np.abs(((place.point[at] - place.point) * place.normal).sum(1))
-                reach = 0.02 * np.linalg.norm(place.point - CHEST, axis=1) + 0.02
-                near = 1.01 - np.abs(np.stack([(row - r) / _STEP, (column - c) / _STEP])).max(0).clip(0, 1)
-                found.append(np.maximum(other, 0))
-                shares.append(np.where(other < 0, 1e-9, near * (alike * np.exp(-off / reach) + 1e-4)))
-        share = np.stack(shares, 1)
-        return np.stack(found, 1), (share / share.sum(1, keepdims=True)).astype(np.float32)
+
+def _spreading(place: Place, index: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For every seen pixel four gathering points around it, and their shares by likeness of place and normal.
+
+    index: of the gathering points among the seen pixels. chosen: (H, W) where gathering points may be.
+    """
+    order = np.full(chosen.size, -1)
+    order[place.seen[index]] = np.arange(len(index))
+    row, column = np.divmod(place.seen, chosen.shape[1])
+    found, shares = [], []
+    for down in (0, 1):
+        for right in (0, 1):
+            r = np.clip((row - _STEP // 2) // _STEP + down, 0, chosen.shape[0] // _STEP - 1) * _STEP + _STEP // 2
+            c = ((column - _STEP // 2) // _STEP + right) % (chosen.shape[1] // _STEP) * _STEP + _STEP // 2
+            other = order[r * chosen.shape[1] + c]
+            at = index[np.maximum(other, 0)]
+            alike = np.maximum((place.normal * place.normal[at]).sum(1), 0) ** 8
+            off = np.abs(((place.point[at] - place.point) * place.normal).sum(1))
+            reach = 0.02 * np.linalg.norm(place.point - CHEST, axis=1) + 0.02
+            near = 1.01 - np.abs(np.stack([(row - r) / _STEP, (column - c) / _STEP])).max(0).clip(0, 1)
+            found.append(np.maximum(other, 0))
+            shares.append(np.where(other < 0, 1e-9, near * (alike * np.exp(-off / reach) + 1e-4)))
+    share = np.stack(shares, 1)
+    return np.stack(found, 1), (share / share.sum(1, keepdims=True)).astype(np.float32)
 
 
 def albedo(things: Things, thing: np.ndarray, points: np.ndarray, normals: np.ndarray) -> np.ndarray:

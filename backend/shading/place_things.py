@@ -46,6 +46,7 @@ class Things:
     random: np.random.Generator
     indoors: bool = False
     night: bool = False
+    needs_lamps: bool = False  # there is no other light to speak of
     corners: list[np.ndarray] = field(default_factory=list)
     owners: list[np.ndarray] = field(default_factory=list)
     colours: list[np.ndarray] = field(default_factory=list)
@@ -211,7 +212,7 @@ def garden(things: Things) -> None:
         tree(things, things.around(3, 30))
     for _ in range(int(things.random.integers(0, 4))):
         half = np.array([0.4, things.uniform(1.5, 7), things.uniform(0.4, 1.1)])
-        spot = things.around(3.5, 14)
+        spot = things.around(half[1] + 1, 14)
         hedge = look(things, "mottled", (0.05, 0.25), 0.28, 0.8)
         things.add(box(np.array([*spot, half[2]]), half, things.uniform(0, 3)), hedge)
     clutter(things, int(things.random.integers(6, 18)), FREE, 10)
@@ -240,7 +241,8 @@ def room(things: Things) -> None:
             half = np.array([(right - left) / 2, thick, (high - low) / 2])
             things.add(box(turned(centre, turn), half, turn), wall)
     clutter(things, int(things.random.integers(4, 14)), min(FREE, 0.8 * size.min()), float(size.min()) - 0.3)
-    if not glazed.any() or things.random.random() < 0.6:
+    things.needs_lamps = not glazed.any()
+    if things.needs_lamps or things.random.random() < 0.6:
         for _ in range(int(things.random.integers(1, 4))):
             _hang_lamp(things, np.array([*(things.random.uniform(-0.8, 0.8, 2) * size), tall - 0.35]), 30.0)
 
@@ -270,7 +272,7 @@ def _hang_lamp(things: Things, at: np.ndarray, power: float) -> None:
 
 
 def night(things: Things) -> None:
-    things.night = True
+    things.night = things.needs_lamps = True
     (street, square, garden)[int(things.random.integers(3))](things)
     for _ in range(int(things.random.integers(2, 5))):
         spot, height = things.around(2.5, 9), things.uniform(2.5, 5)

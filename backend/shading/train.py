@@ -61,11 +61,11 @@ class Plan:
     losses: LossWeights = field(default_factory=LossWeights)
     minutes: float | None = None
     steps: int | None = None
-    lessons: float = 0.3
-    halved: float = 0.7
-    critic_from: float = 0.75
+    lessons: float = 0.45
+    halved: float = 0.75
+    critic_from: float = 0.8
     moments: int = 4
-    plates: int = 36
+    plates: int = 64
     rate: float = 2e-3
     average: float = 0.998
     share: tuple[float, float] = (0.1, 0.7)

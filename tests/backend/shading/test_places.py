@@ -11,7 +11,7 @@ from backend.shading import plates
 from backend.shading.environments import HEIGHT, sample
 from backend.shading.moments import Sources
 from backend.shading.panorama import LUMINANCE
-from backend.shading.place_light import CHEST, Place
+from backend.shading.place_light import CHEST, Place, sunlight
 from backend.shading.probe import Sun
 
 
@@ -22,7 +22,7 @@ def square() -> Place:
 
 def test_shadows_lie_where_the_sun_does_not_reach(square: Place) -> None:
     sun = Sun(np.array([0.6, 0.0, 0.8]), np.ones(3), 0.005)
-    lit = square.sunlight(square.point, square.normal, sun)
+    lit = sunlight(square.scene, square.point, square.normal, sun)
     blocked = square.scene.occluded(square.point, np.array([[0.6, 0.0, 0.8]], np.float32))
     facing = np.maximum(square.normal @ sun.direction, 0)
     assert (lit[blocked] < facing[blocked] + 1e-5).all()
