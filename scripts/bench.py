@@ -25,6 +25,8 @@ sys.path.insert(0, str(ROOT))
 from backend import protocol  # noqa: E402 (the repository is not installed)
 from backend.device import versions  # noqa: E402
 
+DEMO_PERSON, DEMO_WALK, DEMO_FRAME = 303, 3, 12  # as scripts/scenes/demo.py has them
+DEMO_MIDDLE, DEMO_DISTANCE = -0.1, 2.3  # metres above the hips, and before the camera
 ROUNDS = 3  # of every measurement, in turn; the fastest counts
 
 
@@ -84,21 +86,18 @@ def rics() -> list[dict[str, Any]]:
 
 
 def _person() -> list[protocol.Mesh]:
-    """The bundled body with its forearms before it, in camera space, over a quarter of the frame."""
-    import torch
-    import trimesh
+    """The demo's character in the demo's pose, in camera space, over a quarter of the frame."""
+    from backend.body import motion
+    from backend.body.people import make_person, pose_person
 
-    from backend.body.model import BodyModel
-
-    pose = torch.zeros(1, 24, 3)
-    for joint, turn in {1: (-0.5, 0, 0), 16: (0, 0, -1.1), 17: (0, 0, 1.1), 18: (0, -1.9, 0), 19: (0, 1.3, 0)}.items():
-        pose[0, joint] = torch.tensor(turn)
-    body = BodyModel.load()
-    vertices, _ = body(torch.zeros(1, 10), pose)
-    shape = trimesh.Trimesh(vertices[0].numpy() - [0, 0.2, 2.1], body.faces.numpy(), process=False)
-    triangles = np.asarray(shape.faces, np.int32)
-    normals = np.asarray(shape.vertex_normals, np.float32)[triangles]
-    return [protocol.Mesh("Body", protocol.CHARACTER, np.float32(shape.vertices), triangles, normals)]
+    person = make_person(DEMO_PERSON)
+    walk = motion.builtin("walk", DEMO_WALK, 2.0, person.joints)
+    meshes = []
+    for posed in pose_person(person, walk.pose[DEMO_FRAME], np.zeros(3)):
+        vertices = np.float32(posed.vertices - [0, DEMO_MIDDLE, DEMO_DISTANCE])
+        triangles, normals = posed.faces.astype(np.int32), posed.corner_normals.astype(np.float32)
+        meshes.append(protocol.Mesh(posed.part.name, protocol.CHARACTER, vertices, triangles, normals))
+    return meshes
 
 
 @dataclass
