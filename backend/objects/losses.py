@@ -70,8 +70,13 @@ def photometric(image: Tensor, true: Tensor, mask: Tensor) -> Tensor:
 
 
 def silhouette(occupancy: Tensor, mask: Tensor) -> Tensor:
-    """Equation 5, mended: occupancy (B, N) at surface points against 0.5 where mask (B, N) is, and 0 outside."""
-    return (occupancy - INSIDE * (mask > 0.5)).abs().mean()
+    """Equation 5, mended: occupancy (B, N) at surface points against 0.5 where mask (B, N) is, and 0 outside.
+
+    In the mask only what lacks to a half counts. A surface point's occupancy is a half but for the search's error, and
+    the absolute value would push the surface inward for that error with full force, all over the object.
+    """
+    within = mask > 0.5
+    return torch.where(within, F.relu(INSIDE - occupancy), occupancy).mean()
 
 
 def albedo_constancy(albedo: Tensor, true: Tensor, mask: Tensor) -> Tensor:

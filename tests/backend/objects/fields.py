@@ -27,6 +27,10 @@ class EggField:
     def occupancy(self, codes: Codes, points: Tensor) -> Tensor:
         return self.shape(codes, points).amax(-1)
 
+    def __call__(self, codes: Codes, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        occupancy, branch = self.shape(codes, points).max(-1)
+        return occupancy, branch, self.chosen_albedo(codes, points, branch)
+
     def chosen_albedo(self, codes: Codes, points: Tensor, branch: Tensor) -> Tensor:
         return COLOURS.to(points)[branch] * codes.albedo[:, None, :1]
 

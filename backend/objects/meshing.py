@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A joint field as a closed mesh: marching cubes, smooth normals, parts and albedo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import maximum_filter
+from skimage.measure import marching_cubes
+from torch import Tensor
+
+from .network import Codes, JointField
+from .rendering import INSIDE, normals_of
+
+CHUNK = 1 << 16  # points a pass
+_DOUBT = 0.05  # coarse voxels above it are looked at closely, with their neighbours
+
+
+@dataclass(frozen=True)
+class ObjectMesh:
+    """An extracted object, in object space (x right, y up, +z its front).
+
+    vertices (V, 3), faces (F, 3) int32 counter-clockwise from outside, normals (V, 3) unit, albedo (V, 3) linear;
+    part (F,) int32: the branch that each face's middle triggers.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    normals: np.ndarray
+    albedo: np.ndarray
+    part: np.ndarray
+
+    def part_albedo(self) -> dict[int, np.ndarray]:
+        """(3,) mean linear albedo of each part that there is."""
+        of_face = self.albedo[self.faces].mean(1)
+        return {int(k): of_face[self.part == k].mean(0) for k in np.unique(self.part)}
+
+
+def extract(field: JointField, codes: Codes, side: int = 128) -> ObjectMesh:
+    """The mesh of one object (codes of one row) from a grid of side³ points; empty where nothing is inside."""
+    values = np.pad(occupancy_grid(field, codes, side), 1)  # padding closes what touches the border
+    if values.max() <= INSIDE:
+        nothing = np.zeros((0, 3), np.float32)
+        return ObjectMesh(nothing, np.zeros((0, 3), np.int32), nothing, nothing, np.zeros(0, np.int32))
+    vertices, faces, _, _ = marching_cubes(values, INSIDE, gradient_direction="ascent")
+    vertices = ((vertices - 0.5) * (2 / side) - 1).astype(np.float32)
+    at, middle = (torch.from_numpy(x).to(codes.shape.device) for x in (vertices, vertices[faces].mean(1)))
+    normals, albedo = [], []
+    for points in at.split(CHUNK):
+        normals.append(normals_of(field, codes, points[None], create_graph=False)[0].detach())
+        with torch.no_grad():
+            albedo.append(field(codes, points[None])[2][0])
+    with torch.no_grad():
+        part = torch.cat([field.shape(codes, points[None])[0].argmax(-1) for points in middle.split(CHUNK)])
+    normals, albedo, part = (x.cpu().numpy() for x in (torch.cat(normals), torch.cat(albedo), part))
+    return ObjectMesh(vertices, np.ascontiguousarray(faces, np.int32), normals, albedo, part.astype(np.int32))
+
+
+@torch.no_grad()
+def occupancy_grid(field: JointField, codes: Codes, side: int) -> np.ndarray:
+    """(side, side, side) float32 occupancy at voxel centres, [x, y, z]; 0 far from the object, where it is not asked."""
+    device = codes.shape.device
+    coarse = side // 4 if side % 4 == 0 and side >= 64 else side
+    values = (
+        _ask(field, codes, torch.arange(coarse**3, device=device), coarse).view(coarse, coarse, coarse).cpu().numpy()
+    )
+    if coarse == side:
+        return values
+    near = np.repeat(np.repeat(np.repeat(maximum_filter(values, 3) > _DOUBT, 4, 0), 4, 1), 4, 2)
+    where = torch.from_numpy(np.flatnonzero(near)).to(device)
+    grid = np.zeros(side**3, np.float32)
+    grid[where.cpu().numpy()] = _ask(field, codes, where, side).cpu().numpy()
+    return grid.reshape(side, side, side)
+
+
+def _ask(field: JointField, codes: Codes, index: Tensor, side: int) -> Tensor:
+    """Occupancy of voxels by their flat index."""
+    found = []
+    for part in index.split(CHUNK):
+        place = torch.stack([part // side**2, part // side % side, part % side], -1)
+        found.append(field.occupancy(codes, ((place + 0.5) * (2 / side) - 1)[None].float())[0])
+    return torch.cat(found) if found else torch.zeros(0, device=index.device)

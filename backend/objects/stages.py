@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""JOF's three training stages (section 3.5): what each learns, from what, by which losses.
+
+1. The field and the codes of all training shapes, from points (equation 8): free codes (an auto-decoder, the public
+   code's default) or those of a coloured-voxel encoder.
+2. The image encoder, from pictures whose codes and projection are known (L_2).
+3. The image encoder and the albedo decoder, from pictures with nothing but a silhouette (equation 4); the shape decoder
+   is frozen.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import losses
+from .dataset import ObjectData, PictureBatch, PointBatch, coloured_voxels, picture_batch, point_batch
+from .encoder import ImageEncoder
+from .losses import LossWeights
+from .network import Codes, CodeTable, JointField, ObjectConfig, VoxelEncoder
+from .rendering import Search, pixel_grid, render
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run of one stage. minutes or steps ends it (minutes of training, over all resumptions).
+
+    batch: shapes (stage 1) or pictures. points: of each shape in a step, at most (public code: all there are).
+    sides: grid sides of stage 1, and after which share of the run each begins.
+    prior: weight of the free codes' mean square, which keeps them together.
+    rendered: pixels along a side of rendered pictures; 128 is divided by it. search: of their surface points.
+    pictures: how many of a batch of stage 2 are rendered. image_from: after which share of stage 2 they are, as
+        projections are too far off before.
+    boundary: points of the local feature consistency, q.
+    """
+
+    stage: int
+    network: ObjectConfig = field(default_factory=ObjectConfig)
+    losses: LossWeights = field(default_factory=LossWeights)
+    minutes: float | None = None
+    steps: int | None = None
+    batch: int = 16
+    rate: float = 5e-4
+    points: int = 2048
+    sides: tuple[tuple[int, float], ...] = ((16, 0.0), (32, 0.4), (64, 0.7))
+    free_codes: bool = True
+    prior: float = 1e-4
+    rendered: int = 32
+    search: Search = field(default_factory=lambda: Search(24, 5))
+    pictures: int = 8
+    image_from: float = 0.3
+    boundary: int = 128
+    seed: int = 0
+
+
+class FieldStage:
+    """Stage 1."""
+
+    def __init__(self, plan: Plan, data: ObjectData) -> None:
+        self.plan, self.data = plan, data
+        self.numbers = {name: k for k, name in enumerate(plan.network.categories)}
+        self.field = JointField(plan.network)
+        self.codes: CodeTable | VoxelEncoder = VoxelEncoder(plan.network)
+        if plan.free_codes:
+            self.codes = CodeTable(len(data), plan.network)
+        self.modules: dict[str, nn.Module] = {"field": self.field, "codes": self.codes}
+        self.trained = [*self.field.parameters(), *self.codes.parameters()]
+
+    def side(self, done: float) -> int:
+        return [side for side, begin in self.plan.sides if done >= begin][-1]
+
+    def batch(self, random: np.random.Generator, done: float) -> PointBatch:
+        rows = random.permutation(len(self.data))[: self.plan.batch]
+        return self.batch_of(rows, self.side(done), random)
+
+    def batch_of(self, rows: np.ndarray, side: int = 16, random: np.random.Generator | None = None) -> PointBatch:
+        """Points of chosen shapes."""
+        random, voxels = random or np.random.default_rng(0), not self.plan.free_codes
+        return point_batch(self.data, rows, side, self.plan.points, self.numbers, random, voxels)
+
+    def losses(self, batch: PointBatch, done: float) -> dict[str, Tensor]:
+        codes = self.codes_of(batch)
+        found = losses.stage1(
+            self.field, codes, batch.points, batch.occupied, batch.colour, batch.coloured, batch.label
+        )
+        if self.plan.free_codes:
+            found["prior"] = self.plan.prior * (codes.shape.square().mean() + codes.albedo.square().mean())
+        return found
+
+    def codes_of(self, batch: PointBatch) -> Codes:
+        return self.codes(batch.index if batch.voxels is None else batch.voxels)
+
+
+class FitStage:
+    """Stage 2. The field and the codes of the same training shapes are stage 1's, and stay as they are."""
+
+    def __init__(self, plan: Plan, data: ObjectData, first: Mapping[str, nn.Module]) -> None:
+        self.plan, self.data = plan, data
+        self.numbers = {name: k for k, name in enumerate(plan.network.categories)}
+        self.field = first["field"].requires_grad_(False)
+        self.targets = all_codes(first["codes"], data)
+        self.spread = [float(code.var(0).mean().clamp(min=1e-6)) if code.shape[1] else 1.0 for code in self.targets]
+        self.encoder = ImageEncoder(plan.network)
+        self.encoder.standardise(torch.from_numpy(data.matrices()))
+        self.modules: dict[str, nn.Module] = {"encoder": self.encoder}
+        self.trained = list(self.encoder.parameters())
+
+    def batch(self, random: np.random.Generator, done: float) -> PictureBatch:
+        rows = random.integers(len(self.data), size=self.plan.batch)
+        pairs = [(int(row), int(random.integers(self.data.views))) for row in rows]
+        return picture_batch(self.data, pairs, self.numbers, random, self.plan.network.sees_mask)
+
+    def losses(self, batch: PictureBatch, done: float) -> dict[str, Tensor]:
+        """L_2. λ_C, λ_S and λ_A are taken over the variance of their codes, so that none drowns another."""
+        weights, fit = self.plan.losses, self.encoder(batch.picture)
+        targets = self.targets.rows(batch.index)
+        distance = losses.code_distance(fit.codes, targets)
+        found = {
+            name: weights.codes * distance[name] / spread
+            for name, spread in zip(Codes._fields, self.spread, strict=True)
+            if name in distance
+        }
+        found["camera"] = weights.camera * self.encoder.camera_error(fit.matrix, batch.matrix)
+        if weights.light:
+            found["light"] = weights.light * F.mse_loss(fit.light, batch.light)
+        if weights.image and done >= self.plan.image_from:
+            part = slice(0, self.plan.pictures)
+            true, mask = reduced(batch.linear[part], batch.mask[part], self.plan.rendered)
+            pixels = pixel_grid(self.plan.rendered, true.device)
+            seen = render(self.field, fit.codes.rows(part), fit.matrix[part], fit.light[part], pixels, self.plan.search)
+            found["image"] = weights.image * losses.photometric(seen.image, true.flatten(1, 2), mask.flatten(1))
+        return found
+
+
+class SelfStage:
+    """Stage 3. Pictures of one category come together, which the local feature consistency compares."""
+
+    def __init__(self, plan: Plan, data: ObjectData, earlier: Mapping[str, nn.Module]) -> None:
+        self.plan, self.data = plan, data
+        self.numbers = {name: k for k, name in enumerate(plan.network.categories)}
+        self.field, self.encoder = copy.deepcopy(earlier["field"]), copy.deepcopy(earlier["encoder"])
+        self.field.requires_grad_(False)
+        self.field.albedo.requires_grad_(True)
+        self.modules: dict[str, nn.Module] = {"field": self.field, "encoder": self.encoder}
+        self.trained = [*self.encoder.parameters(), *self.field.albedo.parameters()]
+        self.members = {c: np.flatnonzero([c == d for d in data.category]) for c in dict.fromkeys(data.category)}
+
+    def batch(self, random: np.random.Generator, done: float) -> PictureBatch:
+        pairs = []
+        while len(pairs) < self.plan.batch:
+            members = self.members[str(random.choice(list(self.members)))]
+            rows = random.choice(members, min(4, self.plan.batch - len(pairs)))
+            pairs += [(int(row), int(random.integers(self.data.views))) for row in rows]
+        return picture_batch(self.data, pairs, self.numbers, random, self.plan.network.sees_mask)
+
+    def losses(self, batch: PictureBatch, done: float) -> dict[str, Tensor]:
+        """L_3, equation 4."""
+        return self_supervised(self.field, self.encoder, batch, self.plan)
+
+
+def self_supervised(field_: JointField, encoder: ImageEncoder, batch: PictureBatch, plan: Plan) -> dict[str, Tensor]:
+    """Equation 4, weighted, by its terms; a term of weight 0 is left out."""
+    weights, size = plan.losses, plan.rendered
+    fit = encoder(batch.picture)
+    true, mask = reduced(batch.linear, batch.mask, size)
+    pixels = pixel_grid(size, true.device)
+    seen = render(field_, fit.codes, fit.matrix, fit.light, pixels, plan.search)
+    flat = mask.flatten(1)
+    found = {}
+    if weights.image:
+        found["image"] = weights.image * losses.photometric(seen.image, true.flatten(1, 2), flat)
+    if weights.silhouette:
+        found["silhouette"] = weights.silhouette * losses.silhouette(seen.surface.occupancy, flat)
+    if weights.features:
+        points = losses.boundary_points(field_, fit.codes, plan.boundary)
+        local = losses.local_features(fit.features, fit.matrix, points)
+        directions = losses.leading_direction(local)
+        found["features"] = weights.features * losses.feature_consistency(directions, batch.label)
+    if weights.albedo:
+        square = seen.albedo.unflatten(1, (size, size))
+        found["albedo"] = weights.albedo * losses.albedo_constancy(square, true, mask)
+    if weights.white:
+        found["white"] = weights.white * losses.white_shading(seen.shading, flat)
+    return found
+
+
+def reduced(linear: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Pictures (B, S, S, 3) and masks (B, S, S) at fewer pixels, means over squares."""
+    step = linear.shape[1] // size
+    if step * size != linear.shape[1]:
+        raise ValueError(f"{linear.shape[1]} pixels cannot be brought to {size}")
+    small = F.avg_pool2d(torch.cat([linear.permute(0, 3, 1, 2), mask[:, None]], 1), step)
+    return small[:, :3].permute(0, 2, 3, 1), small[:, 3]
+
+
+@torch.no_grad()
+def all_codes(source: nn.Module, data: ObjectData) -> Codes:
+    """Codes of all shapes of a data set, from an auto-decoder's table or a voxel encoder."""
+    if isinstance(source, CodeTable):
+        return source(torch.arange(len(data))).detach()
+    found = []
+    for row in range(len(data)):
+        voxels = torch.from_numpy(coloured_voxels(data.grid(row), data.albedo(row)))
+        found.append(source.eval()(voxels[None]))
+    return Codes(*(torch.cat(codes) for codes in zip(*found, strict=True)))

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trains the joint occupancy field and its image encoder: a run is a folder that all three stages share.
+
+Each stage leaves a checkpoint, ``stage1.safetensors`` and so on, that it goes on from and the next stage begins with, a
+log of losses, and pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .. import device as devices
+from ..images import write_png
+from ..protocol import PenumbraError, replacing
+from ..weights import save_model
+from .dataset import ObjectData, PictureBatch, PointBatch
+from .encoder import ImageEncoder
+from .network import CodeTable, JointField, ObjectConfig, VoxelEncoder
+from .pictures import field_sheet, fit_sheet
+from .reconstructor import Reconstructor
+from .stages import FieldStage, FitStage, Plan, SelfStage
+
+BUNDLED = ObjectConfig(
+    category_code=3,
+    shape_code=128,
+    albedo_code=64,
+    shape_widths=(512, 128),
+    albedo_widths=(256, 256, 256),
+    encoder_width=32,
+    head_width=256,
+)
+
+
+class Trainer:
+    """A stage's run in its folder; goes on from the stage's checkpoint where there is one."""
+
+    def __init__(self, plan: Plan, data: ObjectData, folder: Path, device: torch.device) -> None:
+        """Raises PenumbraError where an earlier stage's checkpoint is missing, or one is damaged or of other sizes."""
+        torch.manual_seed(plan.seed)
+        self.plan, self.folder, self.device = plan, folder, device
+        folder.mkdir(parents=True, exist_ok=True)
+        if plan.stage == 1:
+            self.stage: FieldStage | FitStage | SelfStage = FieldStage(plan, data)
+        elif plan.stage == 2:
+            self.stage = FitStage(plan, data, load_stage(folder, 1, plan.network, data))
+        else:
+            earlier = load_stage(folder, 1, plan.network) | load_stage(folder, 2, plan.network)
+            self.stage = SelfStage(plan, data, earlier)
+        for module in (self.stage.field, *self.stage.modules.values()):
+            module.to(device)
+        if isinstance(self.stage, FitStage):
+            self.stage.targets = type(self.stage.targets)(*(code.to(device) for code in self.stage.targets))
+        self.optimizer = torch.optim.Adam(self.stage.trained, plan.rate, (0.5 if plan.stage == 1 else 0.9, 0.999))
+        self.step, self.seconds = 0, 0.0
+        self.shapes = shape_names(data) if plan.stage == 1 and plan.free_codes else []
+        if self.path.exists():
+            self._load()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"stage{self.plan.stage}.safetensors"
+
+    @property
+    def done(self) -> float:
+        """Share of the run that lies behind, in [0, 1]."""
+        behind = [self.step / self.plan.steps] if self.plan.steps else []
+        behind += [self.seconds / (60 * self.plan.minutes)] if self.plan.minutes else []
+        return min(1.0, max(behind, default=1.0))
+
+    def train_step(self, batch: PointBatch | PictureBatch) -> dict[str, Tensor]:
+        """One step; returns the weighted losses."""
+        warm = min(1.0, (self.step + 1) / 50)
+        self.optimizer.param_groups[0]["lr"] = self.plan.rate * warm * (0.51 + 0.49 * float(np.cos(np.pi * self.done)))
+        moved = type(batch)(*(x if x is None else x.to(self.device) for x in batch))
+        losses = self.stage.losses(moved, self.done)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(self.stage.trained, 5.0)
+        self.optimizer.step()
+        self.step += 1
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        tensors = {
+            f"{name}.{key}": value
+            for name, module in self.stage.modules.items()
+            for key, value in module.state_dict().items()
+        }
+        for i, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{key}": value for key, value in moments.items()}
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "network": self.plan.network.to_json(),
+            "free_codes": self.plan.free_codes,
+            "shapes": self.shapes,
+        }
+        with replacing(self.path) as temporary:
+            plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+            safetensors.torch.save_file(plain, temporary, {"state": json.dumps(state)})
+
+    def _load(self) -> None:
+        state, tensors = read_checkpoint(self.path, self.plan.network)
+        if state["shapes"] != self.shapes:
+            raise PenumbraError(f"{self.path} was trained on other shapes.", "Give the same data, or another folder.")
+        for name, module in self.stage.modules.items():
+            module.load_state_dict(part(tensors, name))
+        moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        for key, value in part(tensors, "optimizer").items():
+            index, kind = key.split(".")
+            moments[int(index)][kind] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(moments)})
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def train(trainer: Trainer, report: float = 60.0) -> None:
+    """Train until the plan ends. Every `report` seconds: a line in ``stageN.jsonl``, a picture, a checkpoint."""
+    plan = trainer.plan
+    random = np.random.default_rng([plan.seed, plan.stage, trainer.step])  # a resumed run draws other batches
+    bar = tqdm(total=1.0, initial=trainer.done, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
+    sums: dict[str, list[Tensor]] = defaultdict(list)
+    last = reported = time.monotonic()
+    with bar:
+        while trainer.done < 1:
+            for name, loss in trainer.train_step(trainer.stage.batch(random, trainer.done)).items():
+                sums[name].append(loss)
+            now = time.monotonic()
+            trainer.seconds += now - last
+            last = now
+            bar.update(trainer.done - bar.n)
+            if now - reported < report and trainer.done < 1:
+                continue
+            means = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
+            bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()})
+            line = {"step": trainer.step, "seconds": round(trainer.seconds, 1), "done": round(trainer.done, 4), **means}
+            with (trainer.folder / f"stage{plan.stage}.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            write_png(trainer.folder / f"stage{plan.stage}.png", sheet(trainer))
+            trainer.save()
+            sums.clear()
+            last = reported = time.monotonic()
+
+
+def sheet(trainer: Trainer) -> np.ndarray:
+    """A picture of what a stage has learned so far."""
+    stage = trainer.stage
+    rows = np.linspace(0, len(stage.data) - 1, min(4, len(stage.data))).astype(int)
+    if isinstance(stage, FieldStage):
+        return field_sheet(stage, rows, trainer.device)
+    return fit_sheet(stage.field, stage.encoder, stage.data, [(int(row), 0) for row in rows], stage.numbers)
+
+
+def shape_names(data: ObjectData) -> list[str]:
+    """What tells a data set's shapes, in order."""
+    return [f"{category} {seed}" for category, seed in zip(data.category, data.seed, strict=True)]
+
+
+def read_checkpoint(path: Path, network: ObjectConfig | None = None) -> tuple[dict, dict[str, Tensor]]:
+    """A checkpoint's state and tensors. Raises PenumbraError where it is missing, damaged, or of other sizes."""
+    if not path.exists():
+        raise PenumbraError(f"{path} is not there.", f"Run scripts/train.py object --stage {path.stem[-1]} first.")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            state = json.loads(file.metadata()["state"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as problem:
+        raise PenumbraError(f"The checkpoint {path} is damaged.", "Delete it, or train in another folder.") from problem
+    if network is not None and ObjectConfig.from_json(state["network"]) != network:
+        raise PenumbraError(f"{path} is of a network of other sizes.", "Train in another folder.")
+    return state, tensors
+
+
+def load_stage(
+    folder: Path, stage: int, network: ObjectConfig | None = None, data: ObjectData | None = None
+) -> dict[str, nn.Module]:
+    """The modules that a stage has trained, on the CPU: "field" and "codes" (1), "encoder" (2), both (3).
+
+    data: the shapes that the codes must be of. Raises PenumbraError as `read_checkpoint`, or where they are not.
+    """
+    state, tensors = read_checkpoint(folder / f"stage{stage}.safetensors", network)
+    config = ObjectConfig.from_json(state["network"])
+    if data is not None and state["shapes"] and state["shapes"] != shape_names(data):
+        raise PenumbraError("Stage 1 was trained on other shapes.", "Give stage 2 the same data.")
+    modules: dict[str, nn.Module] = {}
+    if stage != 2:
+        modules["field"] = JointField(config)
+    if stage == 1:
+        modules["codes"] = CodeTable(len(state["shapes"]), config) if state["free_codes"] else VoxelEncoder(config)
+    if stage != 1:
+        modules["encoder"] = ImageEncoder(config)
+    for name, module in modules.items():
+        module.load_state_dict(part(tensors, name))
+    return modules
+
+
+def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors below one name."""
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+
+
+def export(folder: Path, target: Path, data: list[Path], command: str) -> None:
+    """Write field and encoder of the last stage that was trained, their config and their card."""
+    last = 3 if (folder / "stage3.safetensors").exists() else 2
+    state, _ = read_checkpoint(folder / f"stage{last}.safetensors")
+    config = ObjectConfig.from_json(state["network"])
+    modules = load_stage(folder, 1) | load_stage(folder, last)
+    network = Reconstructor(config)
+    network.field.load_state_dict(modules["field"].state_dict())
+    network.encoder.load_state_dict(modules["encoder"].state_dict())
+    steps = {k: read_checkpoint(folder / f"stage{k}.safetensors")[0] for k in range(1, last + 1)}
+    times = ", ".join(f"stage {k}: {s['step']} steps, {s['seconds'] / 60:.0f} minutes" for k, s in steps.items())
+    cards = {path.name: json.loads((path / "card.json").read_text("utf-8")) for path in data}
+    card = f"""# Joint occupancy field
+
+The shape and albedo decoders and the image encoder of *Fully Understanding Generic Objects* (JOF), trained by this
+project from random weights on objects and pictures that it made itself. Licence: GPL-3.0-or-later.
+
+* Command: `{command}`
+* {times}, on {devices.describe(torch.device("cpu"))} or as the log says.
+* Sizes: {json.dumps(dataclasses.asdict(config))}
+
+## Data
+
+```json
+{json.dumps(cards, indent=1)}
+```
+"""
+    trained = {"steps": {str(k): s["step"] for k, s in steps.items()}}
+    save_model(target, "reconstructor", network, {"network": config.to_json(), "trained": trained}, card)
