@@ -45,7 +45,7 @@ from backend.protocol import PenumbraError, replacing, write_json
 from backend.shading import moments, plates
 from backend.shading.frames import Tracer, Views, frames, rics_of
 from backend.shading.moments import Moment, Sources
-from scripts import object_data
+from scripts import object_data, shadow_dataset
 
 if TYPE_CHECKING:
     from scripts.scenes.cycles_frame import Stage
@@ -58,6 +58,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="what", required=True)
     _add_shading(commands.add_parser("shading", help="people under many lights, for ShadingNet and the light probe"))
     object_data.add_command(commands)
+    shadow_dataset.add_arguments(commands.add_parser("shadow", help="objects with and without their shadows, traced"))
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -187,7 +188,8 @@ def _card(arguments: argparse.Namespace, sources: Sources) -> dict:
         **{name: getattr(arguments, name) for name in given},
         "identities": list(moments.SPLITS[arguments.split]),
         "motions": [path.name for path in sources.motions] + ["built-in"],
-        "panoramas": [[path.name for path in folder] for folder in sources.panoramas] + [["built-in skies"]],
+        "panoramas": [[path.name for path in folder] for folder in sources.panoramas]
+        + [["built-in skies"], ["built-in places"]],
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
 

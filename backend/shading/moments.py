@@ -8,6 +8,7 @@ one or more lights. Both tiers render the same moments. The world has +z up, met
 from __future__ import annotations
 
 import functools
+import itertools
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -24,13 +25,17 @@ from ..rays.camera import crop_camera, look_at, perspective, project
 from . import environments
 from .crop import CROP, Box, crop_box
 from .environments import Environment
+from .place_light import Place
 from .traced import Skin
 
 SPLITS = {"train": range(30), "test": range(100, 108)}  # seeds of the identities
 VIEWS = 3
+BUILT = 0.6  # share of built-in places among the lights
+PLACE_LIGHTS = 8  # lights of one built-in place, after each other
 WINDOW = 4  # moments in a row of one person in one motion
 STRIDE = 5  # motion frames between two of them
 ASPECTS = (3 / 2, 16 / 9, 4 / 3, 1.0, 3 / 4, 2 / 3, 9 / 16)
+_TEST_PLACES = 1_000_000  # seeds of built-in places; those from here on are for tests
 _LONG_SIDE = 1280  # pixels of the whole frame's longer side
 _Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
@@ -61,8 +66,9 @@ class Moment:
 class Sources:
     """Where motions and lights come from; the split decides which of them may be used.
 
-    motions: .bvh files, beside the built-in motions. panoramas: one list a folder; folders and skies are drawn from
-    alike, whatever their sizes. A motion belongs to a split by its file's name, a panorama by its place's.
+    motions: .bvh files, beside the built-in motions. panoramas: one list a folder, beside the built-in places; folders
+    and skies are drawn from alike, whatever their sizes. A motion belongs to a split by its file's name, a panorama by
+    its place's.
     """
 
     split: str
@@ -97,11 +103,14 @@ def place_of(panorama: Path) -> str:
 def moments(sources: Sources, seed: int, shard: int, count: int, lights: int) -> Iterator[Moment]:
     """`count` moments of one shard; the same seed and shard give the same moments, whatever was made before."""
     random = np.random.default_rng([seed, zlib.crc32(sources.split.encode()), shard])
+    stream = light_stream(sources, random)
     for start in range(0, count, WINDOW):
-        yield from _window(sources, random, min(WINDOW, count - start), lights)
+        yield from _window(sources, random, min(WINDOW, count - start), lights, stream)
 
 
-def _window(sources: Sources, random: np.random.Generator, count: int, lights: int) -> Iterator[Moment]:
+def _window(
+    sources: Sources, random: np.random.Generator, count: int, lights: int, stream: Iterator[Environment]
+) -> Iterator[Moment]:
     person = _person(int(random.choice(SPLITS[sources.split])))
     clip = _clip(sources, person.joints, random, count)
     poses = [_posed(person, clip.pose[f], clip.trans[f]) for f in range(0, count * STRIDE, STRIDE)]
@@ -117,7 +126,7 @@ def _window(sources: Sources, random: np.random.Generator, count: int, lights: i
             skins,
             level,
             shots,
-            [draw_light(sources, random) for _ in range(lights)],
+            list(itertools.islice(stream, lights)),
         )
 
 
@@ -227,16 +236,27 @@ def _box(camera: Camera, skins: list[Skin]) -> Box:
     return box
 
 
-def draw_light(sources: Sources, random: np.random.Generator) -> Environment:
-    """A panorama or a sky, turned and perhaps mirrored."""
+def light_stream(sources: Sources, random: np.random.Generator) -> Iterator[Environment]:
+    """Lights without end, turned and perhaps mirrored: of built-in places, some after each other, panoramas, skies."""
+    first = _TEST_PLACES if sources.split == "test" else 0
+    while True:
+        if random.random() < BUILT:
+            place = Place(first + int(random.integers(_TEST_PLACES)))
+            lights = (place.lit(int(seed)) for seed in random.integers(1 << 30, size=PLACE_LIGHTS))
+        else:
+            lights = (_found(sources, random) for _ in range(PLACE_LIGHTS))
+        for light in lights:
+            turned = light.rotated(random.random())
+            yield turned.mirrored() if random.random() < 0.5 else turned
+
+
+def _found(sources: Sources, random: np.random.Generator) -> Environment:
+    """A panorama or a sky."""
     choice = int(random.integers(len(sources.panoramas) + 1))
     if choice < len(sources.panoramas):
         folder = sources.panoramas[choice]
-        light = _panorama(folder[random.integers(len(folder))])
-    else:
-        light = _sky(int(random.integers(300)) + (10_000 if sources.split == "test" else 0))
-    light = light.rotated(random.random())
-    return light.mirrored() if random.random() < 0.5 else light
+        return _panorama(folder[random.integers(len(folder))])
+    return _sky(int(random.integers(300)) + (10_000 if sources.split == "test" else 0))
 
 
 @functools.lru_cache(maxsize=48)

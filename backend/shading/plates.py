@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Plates without anybody in them, and the light they were taken in: for the lessons of those that read light.
 
-Most are of built-in places, each under several lights; the rest of panoramas and skies. Every light is photographed
-through several cameras.
+Every light is photographed through several cameras.
 """
 
 from __future__ import annotations
@@ -17,17 +16,12 @@ from ..protocol import Camera
 from ..rays.camera import look_at, perspective
 from .environments import Environment
 from .light_code import facing_shading
-from .moments import ASPECTS, Sources, draw_light
+from .moments import ASPECTS, Sources, light_stream
 from .panorama import cell_radiance
 from .photograph import background, expose, photograph
-from .place_light import Place
 from .traced import Light
 
-LIGHTS = 8  # of one place
 CAMERAS = 12  # of one light
-BUILT = 0.7  # share of built-in places
-_TEST = 1_000_000  # seeds of the test split's places begin here
-_PLACES = 100_000
 _ROWS = 64  # of the panoramas that cells average
 
 
@@ -38,22 +32,10 @@ def shard(sources: Sources, seed: int, index: int, count: int) -> dict[str, np.n
     """
     random = np.random.default_rng([seed, zlib.crc32(b"plates " + sources.split.encode()), index])
     rows: list[dict] = []
-    lights = _lights(sources, random)
+    lights = light_stream(sources, random)
     while len(rows) < count:
         rows += _photographed(next(lights), random)
     return {name: np.stack([row[name] for row in rows[:count]]) for name in rows[0]}
-
-
-def _lights(sources: Sources, random: np.random.Generator) -> Iterator[Environment]:
-    """Environments without end; a place's lights follow each other, each turned in its own way."""
-    first = _TEST if sources.split == "test" else 0
-    while True:
-        if random.random() > BUILT:
-            yield from (draw_light(sources, random) for _ in range(LIGHTS))
-            continue
-        place = Place(first + int(random.integers(_PLACES)))
-        for light in random.integers(1 << 30, size=LIGHTS):
-            yield place.lit(int(light)).rotated(random.random())
 
 
 def _photographed(environment: Environment, random: np.random.Generator) -> Iterator[dict]:
