@@ -29,7 +29,17 @@ def _shadingnet(network: dict[str, Any]) -> nn.Module:
     return ShadingNet(ShadingConfig.from_json(network))
 
 
-ARCHITECTURES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {"shadingnet": _shadingnet}
+def _reconstructor(network: dict[str, Any]) -> nn.Module:
+    from .objects.network import ObjectConfig
+    from .objects.reconstructor import Reconstructor
+
+    return Reconstructor(ObjectConfig.from_json(network))
+
+
+ARCHITECTURES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
+    "shadingnet": _shadingnet,
+    "reconstructor": _reconstructor,
+}
 
 
 def load_model(name: str, root: Path = WEIGHTS) -> tuple[nn.Module, dict[str, Any]]:

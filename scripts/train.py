@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend import device as devices
 from backend.protocol import PenumbraError
+from scripts import object_train
 
 
 def shading(options: argparse.Namespace) -> None:
@@ -78,6 +79,7 @@ def main() -> int:
     p.add_argument("--no-rics", action="store_true", help="the ablation without the occlusion map")
     p.add_argument("--no-critic", action="store_true", help="without D")
     p.add_argument("--export", type=Path, help="write the weights, their config and card here")
+    object_train.add_command(what)
     options = parser.parse_args()
     if options.run is shading and not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")

@@ -60,7 +60,7 @@ def extract(field: JointField, codes: Codes, side: int = 128) -> ObjectMesh:
 
 @torch.no_grad()
 def occupancy_grid(field: JointField, codes: Codes, side: int) -> np.ndarray:
-    """(side, side, side) float32 occupancy at voxel centres, [x, y, z]; 0 far from the object, where it is not asked."""
+    """(side, side, side) float32 occupancy at voxel centres, [x, y, z]; 0 far from the object, unasked."""
     device = codes.shape.device
     coarse = side // 4 if side % 4 == 0 and side >= 64 else side
     values = (

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LEAK = 0.02
-INITIAL_SPREAD = 0.02
+INITIAL_SPREAD = 0.02  # of weights, the public code's; narrower layers than its own need more to begin with
 
 
 @dataclass(frozen=True)
@@ -188,5 +188,5 @@ class CodeTable(nn.Module):
 
 def _initialized(module: nn.Module) -> None:
     if isinstance(module, nn.Linear | nn.Conv3d):
-        nn.init.normal_(module.weight, std=INITIAL_SPREAD)
+        nn.init.normal_(module.weight, std=max(INITIAL_SPREAD, module.weight[0].numel() ** -0.5))
         nn.init.zeros_(module.bias)

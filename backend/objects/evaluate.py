@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Evaluation on generated shapes and pictures that nothing was trained on (JOF, section 4).
+
+A figure is a mean over shapes, by category, and over categories ("mean"). True surfaces are the generators' own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+
+from . import metrics
+from .code_fit import fit_codes
+from .dataset import ObjectData, picture_batch, point_batch
+from .encoder import ImageEncoder
+from .meshing import extract
+from .network import Codes, JointField
+from .projection import viewpoint
+from .shapes import LABELS, make_shape
+from .voxels import NEAR, centres
+
+POINTS_SIDE = 64  # the grid whose points codes are fitted to
+
+
+def from_pictures(
+    field: JointField, encoder: ImageEncoder, data: ObjectData, side: int = 128, points: int = metrics.POINTS
+) -> dict[str, dict[str, float]]:
+    """Single-view reconstruction (Tables 5 and 6) and pose (Table 3): category → figures, from each shape's first
+    picture. Reconstructions are compared as they come, without any alignment."""
+    scores: dict[str, list[dict[str, float]]] = defaultdict(list)
+    device = next(encoder.parameters()).device
+    numbers = {name: k for k, name in enumerate(field.config.categories)}
+    for row, category in enumerate(data.category):
+        batch = picture_batch(data, [(row, 0)], defaultdict(int, numbers), sees_mask=field.config.sees_mask)
+        with torch.no_grad():
+            fit = encoder(batch.picture.to(device))
+        figures = _surface_figures(field, fit.codes, category, data.seed[row], side, points)
+        true = data.matrix(row, 0)
+        if true is not None:
+            found = viewpoint(fit.matrix[0].double().cpu().numpy())[0]
+            figures["azimuth_error"] = metrics.azimuth_error(found, viewpoint(true.astype(np.float64))[0])
+        if field.config.category_code:
+            named = int(field.classified(fit.codes).argmax())
+            figures["category_right"] = 100.0 * (field.config.categories[named] == category)
+        scores[category].append(figures)
+    return _means(scores)
+
+
+def from_codes(
+    field: JointField, data: ObjectData, side: int = 128, points: int = metrics.POINTS, steps: int = 300
+) -> dict[str, dict[str, float]]:
+    """What the field can say of unseen shapes, of seen or unseen categories: codes fitted to point-value pairs, then
+    Chamfer, F-score, and part IOU of occupied voxels (Tables 2 and 4). Category → figures."""
+    scores: dict[str, list[dict[str, float]]] = defaultdict(list)
+    parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+    for row, category in enumerate(data.category):
+        codes = _fitted(field, data, row, steps)
+        scores[category].append(_surface_figures(field, codes, category, data.seed[row], side, points))
+        parts[category].append(_won_and_true(field, codes, data, row))
+    for category, pairs in parts.items():
+        branch, label = (np.concatenate([pair[k] for pair in pairs]) for k in (0, 1))
+        owner = metrics.owners(branch, label, field.config.branches)
+        for figures, (won, true) in zip(scores[category], pairs, strict=True):
+            figures["part_iou"] = metrics.part_iou(won, true, owner, len(LABELS[category]))
+    return _means(scores)
+
+
+def rows(method: str, split: str, figures: dict[str, dict[str, float]]) -> list[dict]:
+    """Result rows of a method, as `scripts/evaluate.py` writes them."""
+    return [{"method": method, "split": split, "category": name, **values} for name, values in figures.items()]
+
+
+def table(results: list[dict]) -> str:
+    """Markdown: a table for each split and measure, a row a method, a column a category."""
+    written = {
+        "chamfer": ("Chamfer-L1, tenths of the longest edge, less is better", "{:.3f}"),
+        "f_score": ("F-score, %", "{:.1f}"),
+        "part_iou": ("part IOU, %", "{:.1f}"),
+        "azimuth_error": ("azimuth error, degrees, less is better", "{:.1f}"),
+        "category_right": ("categories recognised, %", "{:.0f}"),
+    }
+    tables = []
+    for split in dict.fromkeys(r["split"] for r in results):
+        for measure, (title, form) in written.items():
+            chosen = [r for r in results if r["split"] == split and measure in r]
+            if not chosen:
+                continue
+            columns = list(dict.fromkeys(r["category"] for r in chosen))
+            lines = [
+                f"**{split}**: {title}",
+                "",
+                f"| method | {' | '.join(columns)} |",
+                "|---" * (len(columns) + 1) + "|",
+            ]
+            for method in dict.fromkeys(r["method"] for r in chosen):
+                mine = {r["category"]: form.format(r[measure]) for r in chosen if r["method"] == method}
+                lines.append(f"| {method} | {' | '.join(mine.get(c, '') for c in columns)} |")
+            tables.append("\n".join(lines) + "\n")
+    return "\n".join(tables)
+
+
+def _surface_figures(
+    field: JointField, codes: Codes, category: str, seed: int, side: int, points: int
+) -> dict[str, float]:
+    random = np.random.default_rng(seed)
+    mesh = extract(field, codes, side)
+    found = metrics.mesh_surface(mesh.vertices, mesh.faces, points, random)
+    return metrics.surface_scores(found, metrics.surface_of(make_shape(category, seed), points, random))
+
+
+def _fitted(field: JointField, data: ObjectData, row: int, steps: int) -> Codes:
+    batch = point_batch(data, np.array([row]), POINTS_SIDE, 8192, defaultdict(int), np.random.default_rng(row))
+    device = next(field.parameters()).device
+    given = (x.to(device) for x in (batch.points, batch.occupied, batch.colour, batch.coloured))
+    return fit_codes(field, *given, steps=steps)
+
+
+@torch.no_grad()
+def _won_and_true(field: JointField, codes: Codes, data: ObjectData, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Winning branch and true label (K,) of a shape's occupied voxels."""
+    grid = data.grid(row)
+    where = np.argwhere((grid > 0) & (grid < NEAR))
+    at = torch.from_numpy(centres(where, len(grid))).to(codes.shape.device)
+    branch = field.shape(codes, at[None])[0].argmax(-1).cpu().numpy()
+    return branch, data.labels(row)[grid[tuple(where.T)].astype(int) - 1].astype(int)
+
+
+def _means(scores: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Means over shapes by category, and the mean over categories."""
+    found = {
+        category: {name: float(np.mean([s[name] for s in several])) for name in several[0]} | {"images": len(several)}
+        for category, several in scores.items()
+    }
+    names = [name for name in next(iter(found.values())) if name != "images"]
+    mean = {name: float(np.mean([figures[name] for figures in found.values()])) for name in names}
+    return {**found, "mean": {**mean, "images": sum(f["images"] for f in found.values())}}

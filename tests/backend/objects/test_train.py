@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each stage learns, goes on exactly where it stopped, and leaves alone what is not its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from backend.objects import evaluate, train
+from backend.objects.code_fit import fit_codes
+from backend.objects.dataset import ObjectData, point_batch
+from backend.objects.losses import LossWeights
+from backend.objects.network import JointField, ObjectConfig, VoxelEncoder
+from backend.objects.rendering import Search
+from backend.objects.stages import Plan, all_codes
+from backend.protocol import PenumbraError
+from backend.weights import load_model
+
+TINY = ObjectConfig(("table", "car"), 2, 12, 6, 4, (48, 24), (24, 24), (4, 4, 4, 8), 8, 16)
+CPU = torch.device("cpu")
+FIRST = Plan(1, TINY, steps=60, batch=4, rate=1e-2, points=512, sides=((16, 0.0), (32, 0.8)))
+SECOND = Plan(2, TINY, steps=16, batch=4, rate=3e-3, rendered=16, search=Search(12, 3), pictures=2, image_from=0.5)
+THIRD = Plan(3, TINY, steps=6, batch=2, rate=3e-4, rendered=16, search=Search(12, 3), boundary=16)
+
+
+@pytest.fixture(scope="module")
+def data(known: Path) -> ObjectData:
+    return ObjectData([known])
+
+
+@pytest.fixture(scope="module")
+def run(data: ObjectData, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All three stages, briefly."""
+    folder = tmp_path_factory.mktemp("run")
+    for plan in (FIRST, SECOND):
+        train.train(train.Trainer(plan, data, folder, CPU), report=0 if plan.stage == 2 else 1e9)
+    train.train(train.Trainer(THIRD, ObjectData([photographs]), folder, CPU), report=1e9)
+    return folder
+
+
+def lines(folder: Path, stage: int) -> list[dict]:
+    return [json.loads(line) for line in (folder / f"stage{stage}.jsonl").read_text().splitlines()]
+
+
+def test_stage_one_learns_shapes_and_colours(run, data):
+    modules = train.load_stage(run, 1, TINY, data)
+    batch = point_batch(data, np.arange(4), 16, 4096, {"table": 0, "car": 1}, np.random.default_rng(0))
+    with torch.no_grad():
+        codes = modules["codes"](batch.index)
+        occupancy, _, albedo = modules["field"](codes, batch.points)
+    guess = (batch.occupied - batch.occupied.mean()).square().mean()
+    assert (occupancy - batch.occupied).square().mean() < 0.6 * guess
+    known = batch.coloured
+    spread = (batch.colour[known] - batch.colour[known].mean(0)).square().mean()
+    assert (albedo - batch.colour)[known].square().mean() < 0.8 * spread
+    assert modules["field"].classified(codes).argmax(1).tolist() == batch.label.tolist()
+
+
+def test_stage_two_learns_codes_and_cameras_and_renders_late(run):
+    log = lines(run, 2)
+    assert len(log) == 16
+    assert np.mean([line["camera"] + line["shape"] for line in log[-3:]]) < log[0]["camera"] + log[0]["shape"]
+    assert "image" not in log[7]
+    assert "image" in log[8]
+    assert (run / "stage2.png").exists()
+
+
+def test_stage_three_has_all_losses_and_freezes_the_shape_decoder(run, data):
+    assert set(lines(run, 3)[-1]) >= {"image", "silhouette", "features", "albedo", "white"}
+    before, after = train.load_stage(run, 1), train.load_stage(run, 3)
+    for name, value in before["field"].state_dict().items():
+        same = torch.equal(value, after["field"].state_dict()[name])
+        assert same != name.startswith("albedo."), name
+    encoders = (train.load_stage(run, stage)["encoder"].state_dict() for stage in (2, 3))
+    assert any(not torch.equal(a, b) for a, b in zip(*(e.values() for e in encoders), strict=True))
+
+
+def test_losses_may_be_left_out(run, photographs, tmp_path):
+    for stage in (1, 2):
+        (tmp_path / f"stage{stage}.safetensors").write_bytes((run / f"stage{stage}.safetensors").read_bytes())
+    plan = dataclasses.replace(THIRD, losses=LossWeights(features=0, white=0, albedo=0))
+    trainer = train.Trainer(plan, ObjectData([photographs]), tmp_path, CPU)
+    found = trainer.train_step(trainer.stage.batch(np.random.default_rng(0), 0.0))
+    assert set(found) == {"image", "silhouette"}
+
+
+@pytest.mark.parametrize("plan", [FIRST, dataclasses.replace(FIRST, free_codes=False)], ids=["free", "voxels"])
+def test_a_stopped_run_goes_on_exactly(data, tmp_path, plan):
+    random = np.random.default_rng(0)
+    trainer = train.Trainer(plan, data, tmp_path, CPU)
+    batches = [trainer.stage.batch(random, 0.0) for _ in range(2)]
+    trainer.train_step(batches[0])
+    trainer.save()
+    resumed = train.Trainer(plan, data, tmp_path, CPU)
+    assert resumed.step == 1
+    kept, again = (t.train_step(batches[1]) for t in (trainer, resumed))
+    assert kept == pytest.approx(again)
+    if not plan.free_codes:
+        codes = all_codes(VoxelEncoder(TINY), data)
+        torch.testing.assert_close(codes.shape.norm(dim=1), torch.ones(4))
+
+
+def test_wrong_checkpoints_are_refused(run, data, known, tmp_path):
+    with pytest.raises(PenumbraError, match="other sizes"):
+        train.Trainer(dataclasses.replace(SECOND, network=dataclasses.replace(TINY, branches=5)), data, run, CPU)
+    with pytest.raises(PenumbraError, match="other shapes"):
+        train.Trainer(FIRST, ObjectData([known], ("car",)), run, CPU)
+    with pytest.raises(PenumbraError, match="--stage 1"):
+        train.Trainer(SECOND, data, tmp_path, CPU)
+    (tmp_path / "stage1.safetensors").write_bytes(b"\x00" * 64)
+    with pytest.raises(PenumbraError, match="damaged"):
+        train.Trainer(FIRST, data, tmp_path, CPU)
+
+
+def test_what_is_exported_loads_and_says_the_same(run, data, known, tmp_path):
+    train.export(run, tmp_path / "object", [known], "train it")
+    network, config = load_model("object", tmp_path)
+    assert set(config["trained"]["steps"]) == {"1", "2", "3"}
+    encoder = train.load_stage(run, 3)["encoder"].eval()
+    picture = torch.rand(1, 4, 128, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(network(picture).matrix, encoder(picture).matrix, atol=0.05, rtol=0.05)
+    assert "train it" in (tmp_path / "object" / "card.md").read_text()
+
+
+def test_evaluation_measures_every_category_and_their_mean(run, data):
+    modules = train.load_stage(run, 1) | {"encoder": train.load_stage(run, 2)["encoder"].eval()}
+    figures = evaluate.from_pictures(modules["field"], modules["encoder"], data, 24, 2000)
+    assert set(figures) == {"table", "car", "mean"}
+    assert set(figures["car"]) == {"chamfer", "f_score", "azimuth_error", "category_right", "images"}
+    assert figures["mean"]["chamfer"] == pytest.approx((figures["car"]["chamfer"] + figures["table"]["chamfer"]) / 2)
+    written = evaluate.table(evaluate.rows("mine", "test", figures))
+    assert f"{figures['car']['chamfer']:.3f}" in written
+    by_codes = evaluate.from_codes(modules["field"], data, 24, 2000, steps=3)
+    assert 0 <= by_codes["table"]["part_iou"] <= 100
+
+
+def test_codes_are_found_through_a_frozen_field(run, data):
+    """A shape's codes, looked for from the mean of all, explain its points better than the mean does."""
+    modules = train.load_stage(run, 1)
+    field: JointField = modules["field"].requires_grad_(False)
+    batch = point_batch(data, np.array([1]), 16, 4096, {"table": 0, "car": 1}, np.random.default_rng(0))
+    given = batch.points, batch.occupied, batch.colour, batch.coloured
+    error = {}
+    for steps in (0, 25):
+        codes = fit_codes(field, *given, steps=steps, rate=0.05)
+        with torch.no_grad():
+            error[steps] = float((field.occupancy(codes, batch.points) - batch.occupied).square().mean())
+    assert error[25] < 0.9 * error[0]
