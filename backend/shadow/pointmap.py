@@ -7,7 +7,7 @@ level ground with the object standing on it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -41,8 +41,6 @@ class PointMap:
 
     def resized(self, width: int, height: int) -> PointMap:
         """At another size: each pixel takes the point at its centre."""
-        from dataclasses import replace
-
         rows = ((np.arange(height) + 0.5) * self.valid.shape[0] / height).astype(int)
         columns = ((np.arange(width) + 0.5) * self.valid.shape[1] / width).astype(int)
         at = np.ix_(rows, columns)
@@ -88,6 +86,8 @@ def standing(camera: Camera, mask: np.ndarray, confidence: float = 0.3) -> Point
     height = origins @ up + pose[2, 3]
     distance = np.where(falling > 1e-6, height / np.maximum(falling, 1e-6), np.inf)
     object_ = mask > 0.5
+    if not object_.any():
+        raise PenumbraError("The object is too small to be placed.", "Mark more of it in the mask.")
     foot = _foot(object_)
     if not np.isfinite(distance[foot]) or distance[foot] > FARTHEST:
         raise PenumbraError(
