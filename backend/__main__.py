@@ -16,11 +16,38 @@ def main() -> int:
     run.add_argument("folder", type=Path, help="a folder with job.json")
     examine = commands.add_parser("doctor", help="check environment, device, weights and speed, and say what to do")
     examine.add_argument("--json", action="store_true", help="print the findings as JSON")
+    shadow = commands.add_parser("shadow", help="cast the shadow of an object in a photograph")
+    shadow.add_argument("--composite", type=Path, required=True, help="the picture with the object in it")
+    shadow.add_argument("--mask", type=Path, required=True, help="of the object: white where it is")
+    shadow.add_argument("--out", type=Path, required=True, help="folder for the results")
+    shadow.add_argument(
+        "--light",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="toward the light: x right, y up, z toward the camera",
+    )
+    shadow.add_argument(
+        "--like",
+        type=Path,
+        nargs=2,
+        metavar=("OBJECT", "SHADOW"),
+        help="masks of another object in the picture and of its shadow, to find the light from",
+    )
+    shadow.add_argument("--horizon", type=float, help="heights of the picture below its top")
+    shadow.add_argument("--focal", type=float, help="focal length in longer sides of the picture")
+    shadow.add_argument("--depth-model", type=Path, help="folder of MoGe-2 or of a transformers depth model")
+    shadow.add_argument("--strength", type=float, default=0.65, help="share of the light that the shadow takes")
+    shadow.add_argument("--softness", type=float, default=0.27, help="half-angle of the light, degrees")
     arguments = parser.parse_args()
     if arguments.command == "doctor":  # which must work where the others cannot be imported
         from . import doctor
 
         return doctor.main(arguments.json)
+    if arguments.command == "shadow":
+        from .shadow import photograph
+
+        return photograph.run(arguments)
     from . import worker
 
     return worker.serve() if arguments.command == "serve" else worker.run_once(arguments.folder.resolve())
