@@ -12,6 +12,7 @@ from backend.protocol import CHARACTER, Camera, Mesh
 from backend.rays.camera import look_at, perspective, pixel_centres, primary_rays
 from backend.rays.scene import RayScene
 from backend.shadow.pointmap import PointMap, of_scene
+from backend.shadow.tuples import ShadowTuple
 
 EYE = 1.7
 
@@ -54,3 +55,25 @@ def post(size: int = 160) -> Post:
     origins, directions = primary_rays(camera, pixel_centres(camera).reshape(-1, 2))
     mask = np.isfinite(scene.intersect(origins, directions).t).reshape(size, size)
     return Post(scene, camera, mask, of_scene(scene, camera, height=0.0))
+
+
+def tuples(size: int = 32) -> list[ShadowTuple]:
+    """Posts on grey ground in light from four sides: the lit side of the post is bright, so that it tells the light."""
+    shown = post(size)
+    made = []
+    for azimuth in range(20, 360, 90):
+        light = shown.toward(azimuth, 45)
+        shadow = shown.shadow(light)
+        composite = np.full((size, size, 3), 150, np.uint8)
+        composite[shown.mask] = (60 + 120 * (light[0] + 1) / 2, 90, 60 + 120 * (light[2] + 1) / 2)
+        target = composite.copy()
+        target[shadow] = 80
+        ratio = np.where(shadow[..., None], 0.26, 1.0).repeat(3, -1).astype(np.float32)
+        masks = (shown.mask * 255, shadow * 255, 0 * shadow, 0 * shadow)
+        points = PointMap(shown.points.points, shown.points.valid, shown.camera)
+        made.append(
+            ShadowTuple(
+                str(azimuth), composite, target, *(m.astype(np.uint8) for m in masks), points, light, ratio, False
+            )
+        )
+    return made

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the shadow data set shows, for either renderer: an object on a ground under a sky, and what stands around it.
+
+BOS scenes hold other objects with their shadows, BOS-free ones none. People and things of a split, panoramas and
+motions are its own; everything else is drawn anew for each scene. World +z up, metres.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..protocol import PROP, Camera
+from ..rays.camera import look_at, perspective, project
+from ..shading import environments
+from ..shading.environments import Environment
+from ..shading.moments import Sources, moments
+from ..shading.traced import Skin
+from .things import GROUNDS, ground, moved, thing
+
+PEOPLE = 0.5  # share of scenes whose object is a person
+SUNNY = 0.85  # share of scenes with a sun; the others are overcast or indoors
+LONGEST = 3.0  # heights of the object; a longer shadow need not fit into the frame
+
+
+@dataclass(frozen=True)
+class ShadowScene:
+    """skins: world space; their meshes' roles are CHARACTER the object, PROP others, RECEIVER ground and walls.
+
+    light: at no particular exposure.
+    """
+
+    name: str
+    bos: bool
+    skins: list[Skin]
+    camera: Camera
+    light: Environment
+
+
+def scenes(sources: Sources, seed: int, shard: int, count: int, size: int) -> Iterator[ShadowScene]:
+    """`count` scenes of one shard; the same seed and shard give the same scenes."""
+    random = np.random.default_rng([seed, zlib.crc32(b"shadow" + sources.split.encode()), shard])
+    people = moments(sources, seed + 7, shard, count, 0)
+    for index in range(count):
+        kind = str(random.choice(GROUNDS, p=[0.4, 0.2, 0.15, 0.1, 0.15]))
+        floor, height = ground(kind, random)
+        if random.random() < PEOPLE:
+            moment = next(people)
+            centre = np.mean([s.mesh.vertices.mean(0) for s in moment.skins], 0)
+            main = [moved(s, -np.array([centre[0], centre[1], moment.level])) for s in moment.skins]
+            what = moment.identity
+        else:
+            main, what = thing(random), "thing"
+        bos = bool(random.random() < 0.6)
+        light = _light(sources, random)
+        others = _around(main, height, random) if bos else []
+        camera = _camera(main, light, size, random)
+        yield ShadowScene(f"{shard}-{index}-{what}-{kind}", bos, [*main, *others, *floor], camera, light)
+
+
+def _light(sources: Sources, random: np.random.Generator) -> Environment:
+    """A panorama or a sky, turned; with a sun over 8° in most scenes."""
+    sunny = random.random() < SUNNY
+    for _ in range(20):
+        choice = int(random.integers(len(sources.panoramas) + 2))
+        if choice < len(sources.panoramas):
+            folder = sources.panoramas[choice]
+            light = environments.load(folder[random.integers(len(folder))])
+        else:
+            light = environments.sky(int(random.integers(3000)) + (10_000 if sources.split == "test" else 0))
+        if not sunny or any(s.direction[2] > np.sin(np.radians(8)) for s in light.suns):
+            break
+    return light.rotated(random.random())
+
+
+def _around(main: list[Skin], height, random: np.random.Generator) -> list[Skin]:
+    """One to four other things, at some distance from the object."""
+    radius = max(float(np.linalg.norm(s.mesh.vertices[:, :2], axis=1).max()) for s in main)
+    skins = []
+    for _ in range(random.integers(1, 5)):
+        distance, turn = radius + random.uniform(0.7, 4.0), random.uniform(0, 2 * np.pi)
+        x, y = distance * np.cos(turn), distance * np.sin(turn)
+        skins += [moved(s, np.array([x, y, height(x, y)]), PROP) for s in thing(random)]
+    return skins
+
+
+def _camera(main: list[Skin], light: Environment, size: int, random: np.random.Generator) -> Camera:
+    """From 0.4 to 4 m high, near enough that the object and its sun's shadow fill a good part of the frame."""
+    points = np.concatenate([s.mesh.vertices for s in main])
+    points = points[:: max(1, len(points) // 400)].astype(np.float64)
+    tall = float(points[:, 2].max())
+    shown = [points]
+    if light.suns:
+        toward = light.suns[0].direction
+        reach = min(1 / max(np.tan(np.arcsin(toward[2])), 0.05), LONGEST)
+        level = toward[:2] / max(np.linalg.norm(toward[:2]), 1e-6)
+        shown.append(np.column_stack([points[:, :2] - points[:, 2:] * reach * level, np.zeros(len(points))]))
+    shown = np.concatenate(shown)
+    middle = (shown.min(0) + shown.max(0)) / 2
+    azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(np.clip(random.gamma(3, 7), 3, 60))
+    outward = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
+    fov, fill = np.radians(random.uniform(28, 65)), random.uniform(0.6, 1.1)
+    for distance in np.geomspace(0.8 * tall + 0.5, 40, 40):
+        eye = middle + outward * distance
+        eye[2] = max(eye[2], 0.3)
+        camera = perspective(size, size, fov, world_from_camera=look_at(eye, middle))
+        pose = camera.world_from_camera
+        pixels, depth = project(camera, (shown - pose[:3, 3]) @ pose[:3, :3])
+        if (depth > 0.2).all() and np.abs(pixels / size - 0.5).max() < 0.5 * fill:
+            break
+    return camera
