@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 # What a mesh of the scene is to the character's light.
 CHARACTER = "character"  # is shaded; occludes itself (RiCS)
@@ -31,12 +31,16 @@ ROLES = (CHARACTER, RECEIVER, PROP, HOLDOUT)
 
 
 class PenumbraError(Exception):
-    """A problem that the artist can do something about: one plain sentence, and a remedy."""
+    """A problem that the artist can do something about: one plain sentence, and a remedy.
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    fix: the operator of the extension that mends it; empty where none does.
+    """
+
+    def __init__(self, message: str, remedy: str = "", fix: str = "") -> None:
         super().__init__(f"{message} {remedy}".strip())
         self.message = message
         self.remedy = remedy
+        self.fix = fix
 
 
 class Cancelled(Exception):
@@ -137,6 +141,8 @@ class Frame:
         "glossy_color", "emission", "normal" (world space), "depth" to the layer.pass prefix of its channels.
     plate: any image file, as photographed; absolute path, with its Blender colour space name.
     key: what this frame's result depends on, to resume an interrupted animation.
+    light: ``.json`` of the light probe that lights it; empty estimates it.
+    look: fingerprints of "pose", "camera" and "plate", by which Blender sees that a result is outdated.
     """
 
     number: int
@@ -147,6 +153,8 @@ class Frame:
     plate: str
     plate_colorspace: str = "sRGB"
     key: str = ""
+    light: str = ""
+    look: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "camera": self.camera.to_json()}
@@ -164,6 +172,8 @@ class HarmonizeJob:
         character vertex. Used only where no mesh is a receiver.
     ground: False where no ground plane is wanted.
     device: "auto", "cpu" or "cuda".
+    only_light: estimate the light that the frames agree on, write it as ``light_0001.json`` …, and no image.
+    multilayer: write each frame's images as one multilayer EXR as well.
     """
 
     character: str
@@ -171,6 +181,8 @@ class HarmonizeJob:
     ground: bool = True
     ground_height: float | None = None
     device: str = "auto"
+    only_light: bool = False
+    multilayer: bool = False
     protocol: int = PROTOCOL_VERSION
 
     def save(self, folder: Path) -> None:
@@ -202,6 +214,7 @@ class FrameResult:
         visibility of the probe's "cells" (N, 62) and "suns" (N, S) uint8.
     probe: ``.json`` of the light probe.
     key: what the images depend on, to resume an interrupted animation.
+    multilayer: all images in one EXR, where the job asks for it; see `multilayer.write`.
     """
 
     number: int
@@ -212,6 +225,7 @@ class FrameResult:
     rics: str
     probe: str
     key: str = ""
+    multilayer: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,8 +249,8 @@ class HarmonizeResult:
         return cls(**{**data, "frames": frames, "notices": tuple(data["notices"])})
 
 
-# Messages, one JSON object a line. Blender sends: run, cancel, release, quit. The backend sends: hello, progress, done,
-# error, cancelled. Every message but hello, release and quit carries the job's id.
+# Messages, one JSON object a line. Blender sends: run, cancel, quit. The backend sends: hello, progress, done, error,
+# cancelled. Every message but hello and quit carries the job's id. Memory is given back by ending the process.
 
 
 def hello(device: str, versions: dict[str, str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ goes to standard error, which is the log.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
 import os
 import queue
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import protocol
-from .protocol import Cancelled, PenumbraError
+from .protocol import Cancelled, HarmonizeJob, PenumbraError
 
 LOG_VARIABLE = "PENUMBRA_LOG"  # where our standard error goes to, for messages
 END_S = 3.0  # a job gets this long to stop once the input has ended
@@ -79,7 +80,7 @@ class _Server:
                 kind = message["type"]
                 if kind == "cancel":
                     self._cancelled.add(message["id"])
-                elif kind in ("run", "release"):
+                elif kind == "run":
                     self._inbox.put(message)
                 elif kind == "quit":
                     break
@@ -98,8 +99,7 @@ class _Server:
 
         self._send(protocol.hello(device.describe(device.pick("auto")), device.versions()))
         while message := self._inbox.get():
-            if message["type"] == "run":
-                self._send(self._run(str(message["id"]), Path(message["folder"])))
+            self._send(self._run(str(message["id"]), Path(message["folder"])))
             device.release_memory()
         self._ended.set()
         return 0
@@ -140,9 +140,7 @@ class _Server:
 def _harmonize(folder: Path, progress: Progress) -> None:
     """Run a job folder's job, which writes its result there. Every failure becomes a PenumbraError."""
     try:
-        from .shading.harmonize import harmonize  # here, so that a first "hello" does not wait for its imports
-
-        harmonize(folder, progress)
+        _harmonize_where_memory_allows(folder, progress)
     except (PenumbraError, Cancelled):
         raise
     except FileNotFoundError as problem:
@@ -150,11 +148,39 @@ def _harmonize(folder: Path, progress: Progress) -> None:
     except (OSError, MemoryError) as problem:
         raise _environment_failed(problem) from problem
     except Exception as problem:
-        if type(problem).__name__ == "OutOfMemoryError":  # torch's, which is no MemoryError
+        if _is_out_of_memory(problem):
             raise _environment_failed(MemoryError()) from problem
         raise PenumbraError(
             f"The backend met an unexpected error: {type(problem).__name__}: {problem}.", _where_the_details_are()
         ) from problem
+
+
+def _harmonize_where_memory_allows(folder: Path, progress: Progress) -> None:
+    """On the job's device, or on the processor with a notice where a graphics card has too little memory."""
+    from . import device, multilayer
+    from .shading.harmonize import harmonize  # here, so that a first "hello" does not wait for its imports
+
+    job = HarmonizeJob.load(folder)
+    result = None
+    try:
+        result = harmonize(folder, progress)
+    except Exception as problem:
+        if not _is_out_of_memory(problem) or job.device == "cpu":
+            raise
+        traceback.print_exc()
+    if result is None:  # outside the exception, which holds on to what was computed
+        device.release_memory()
+        dataclasses.replace(job, device="cpu").save(folder)
+        result = harmonize(folder, progress)
+        notice = "The graphics card has too little memory for this job: the processor did it."
+        result = dataclasses.replace(result, notices=(notice, *result.notices))
+        result.save(folder)
+    if job.multilayer:
+        multilayer.write_all(folder, result)
+
+
+def _is_out_of_memory(problem: BaseException) -> bool:
+    return type(problem).__name__ == "OutOfMemoryError"  # torch's, which is no MemoryError
 
 
 def _environment_failed(problem: OSError | MemoryError) -> PenumbraError:

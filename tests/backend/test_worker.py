@@ -49,7 +49,11 @@ def harmonize(folder, progress):
         raise OSError(28, "No space left on device")
     if task == "big":
         raise torch.OutOfMemoryError("tried to allocate")
-    HarmonizeResult((), {"trace": 1.0}, job.device, {}).save(folder)
+    if task == "small card" and job.device == "cuda":
+        raise torch.OutOfMemoryError("tried to allocate")
+    result = HarmonizeResult((), {"trace": 1.0}, job.device, {})
+    result.save(folder)
+    return result
 
 module = types.ModuleType("backend.shading.harmonize")
 module.harmonize = harmonize
@@ -86,9 +90,9 @@ class Backend:
             messages.append(self.receive())
         return messages
 
-    def run(self, folder: Path, task: str, job_id: str = "1") -> None:
+    def run(self, folder: Path, task: str, job_id: str = "1", device: str = "cpu") -> None:
         folder.mkdir(exist_ok=True)
-        HarmonizeJob(task, (), device="cpu").save(folder)
+        HarmonizeJob(task, (), device=device).save(folder)
         self.send(protocol.run(job_id, folder))
 
 
@@ -153,9 +157,16 @@ def test_failures_become_plain_errors(backend: Backend, tmp_path: Path, task: st
     assert remedy in end["remedy"]
 
 
+def test_a_card_without_enough_memory_leaves_the_work_to_the_processor(backend: Backend, tmp_path: Path) -> None:
+    backend.run(tmp_path, "small card", device="cuda")
+    assert backend.until("error", "done")[-1]["type"] == "done"
+    result = HarmonizeResult.load(tmp_path)
+    assert result.device == "cpu"
+    assert "processor" in result.notices[0]
+
+
 def test_a_missing_job_and_nonsense_do_no_harm(backend: Backend, tmp_path: Path) -> None:
     backend.process.stdin.write(b'nonsense\n{"type":"dance"}\n[]\n')
-    backend.send({"type": "release"})
     backend.send(protocol.run("1", tmp_path / "absent"))
     assert "missing" in backend.until("error")[-1]["message"]
 

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A frame's result as one multilayer EXR, as Nuke, Fusion and Blender read it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from .images import read_exr, write_exr
+from .protocol import FrameResult, HarmonizeResult
+
+
+def write_all(folder: Path, result: HarmonizeResult) -> HarmonizeResult:
+    """Write ``penumbra_0001.exr`` … into the job folder, and ``result.json`` with their names."""
+    frames = tuple(dataclasses.replace(frame, multilayer=write(folder, frame)) for frame in result.frames)
+    result = dataclasses.replace(result, frames=frames)
+    result.save(folder)
+    return result
+
+
+def write(folder: Path, frame: FrameResult) -> str:
+    """Write one frame's layers and return the file's name.
+
+    R, G, B, A: the harmonized character, premultiplied; matte.A: its coverage; albedo.RGB, shading.RGB, shadow.RGB and
+    occlusion.Y as `protocol.FrameResult` has them. Scene-linear Rec.709, whole frame.
+    """
+    albedo, shading, shadow = (read_exr(folder / name) for name in (frame.albedo, frame.shading, frame.shadow))
+    matte = albedo["A"]
+    channels = {name: albedo[name] * shading[name] * matte for name in "RGB"}
+    channels |= {"A": matte, "matte.A": matte, "occlusion.Y": read_exr(folder / frame.occlusion)["Y"]}
+    for layer, image in (("albedo", albedo), ("shading", shading), ("shadow", shadow)):
+        channels |= {f"{layer}.{name}": image[name] for name in "RGB"}
+    name = f"penumbra_{frame.number:04d}.exr"
+    write_exr(folder / name, channels)
+    return name
