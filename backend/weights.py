@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from torch import nn
 
 from .protocol import PenumbraError, replacing, write_json
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "assets" / "weights"
+WEIGHTS = Path(os.environ.get("PENUMBRA_WEIGHTS") or Path(__file__).resolve().parent.parent / "assets" / "weights")
 MODEL, CONFIG, CARD = "model.safetensors", "config.json", "card.md"
 
 
