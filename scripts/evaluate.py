@@ -5,6 +5,7 @@ WHAT is one of:
   shading     the networks and their rivals on shards of test data
   resolution  shading at full resolution, from the light probe and from enlarging ShadingNet's output
   characters  the whole job on rigged characters in panoramas, beside Cycles under the same light
+  object      shapes, parts and poses of objects from pictures, or from codes fitted to unseen shapes
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from backend.protocol import PenumbraError, write_json
 from backend.shading import evaluate
 from backend.shading.evaluate import results_table
 from backend.shading.network import ShadingNet
+from scripts import object_evaluation
 
 
 def shading(options: argparse.Namespace) -> None:
@@ -81,13 +83,32 @@ def characters(options: argparse.Namespace) -> None:
     _report(options, command, rows, devices.describe(devices.pick("auto")))
 
 
-def _report(options: argparse.Namespace, command: str, rows: list[dict], device: str) -> None:
-    """Print a table of each split, and write what is asked for."""
-    table = "\n".join(
+def object_(options: argparse.Namespace) -> None:
+    """Chamfer-L1, F-score, part IOU and azimuth error of the joint occupancy field, on unseen generated objects."""
+    from backend.objects.evaluate import table
+
+    rows, command = object_evaluation.measure(options)
+    _report(options, command, rows, devices.describe(devices.pick(options.device)), table)
+
+
+def _tables(rows: list[dict]) -> str:
+    """A table of each split."""
+    return "\n".join(
         f"**{split}**, {next(r['images'] for r in rows if r['split'] == split)} images\n\n"
         + results_table([r for r in rows if r["split"] == split])
         for split in dict.fromkeys(r["split"] for r in rows)
     )
+
+
+def _report(
+    options: argparse.Namespace,
+    command: str,
+    rows: list[dict],
+    device: str,
+    tables: Callable[[list[dict]], str] = _tables,
+) -> None:
+    """Print the tables, and write what is asked for."""
+    table = tables(rows)
     print(table)
     if options.json:
         facts = {"command": f"scripts/evaluate.py {command}", "versions": devices.versions(), "device": device}
@@ -121,6 +142,7 @@ def main() -> int:
     p.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"), help="pixels")
     p.add_argument("--samples", type=int, default=128, help="of Cycles, denoised")
     p.add_argument("--out", type=Path, required=True, help="folder for scenes, results and pictures")
+    object_evaluation.add_arguments(_command(what, object_))
     options = parser.parse_args()
     try:
         options.run(options)
@@ -133,7 +155,7 @@ def main() -> int:
 def _command(
     commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace], None]
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(run.__name__, help=run.__doc__)
+    parser = commands.add_parser(run.__name__.strip("_"), help=run.__doc__)
     parser.set_defaults(run=run)
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--table", type=Path, help="write the Markdown table here")

@@ -13,6 +13,9 @@ and, in train and test alone, where pictures are made as equation 3 of JOF makes
   light (N, V, 9, 3) float32 spherical harmonics of the shading;
   grid (N, 64, 64, 64) uint8, [x, y, z]: 1 + piece inside, 129 + the nearest piece in touching voxels, else 0;
   label (N, 16) int8 the pieces' part names, -1 where there is none; albedo (N, 16, 3) float32 linear.
+
+``make_dataset.py photographs --set pix3d|pascal3d --root DIR --out DIR`` writes the same, as far as the real split has
+it, from real photographs with silhouettes.
 """
 
 from __future__ import annotations
@@ -29,12 +32,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from backend.objects.samples import FIRST_SEED, SPLITS, Lights, shape_arrays
+from backend.objects import public
+from backend.objects.samples import FIRST_SEED, SPLITS, Lights, photograph_arrays, shape_arrays
 from backend.objects.shapes import CATEGORIES
 from backend.protocol import PenumbraError, replacing, write_json
 from backend.shading.environments import find_panoramas
 
 STREAMS = ("picture", "mask")  # bytes of files one after the other
+PHOTOGRAPHS = 512  # a shard
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -48,6 +53,33 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--hdri", type=Path, nargs="*", default=[], help="folders of panoramas, beside built-in skies")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)
+
+    photographs = commands.add_parser(
+        "photographs", help="photographs of objects out of a public data set, for stage 3"
+    )
+    photographs.set_defaults(run=make_photographs)
+    photographs.add_argument("--set", choices=("pix3d", "pascal3d"), required=True)
+    photographs.add_argument("--root", type=Path, required=True, help="the folder that the data set was unpacked into")
+    photographs.add_argument("--out", type=Path, required=True)
+
+
+def make_photographs(arguments: argparse.Namespace) -> None:
+    """Write shards of a public data set's photographs; those without a silhouette are left out."""
+    found = public.pix3d(arguments.root) if arguments.set == "pix3d" else public.pascal3d(arguments.root, "train")
+    shapes, left_out = [], 0
+    for number, example in enumerate(found):
+        try:
+            shapes.append(photograph_arrays(example, number))
+        except PenumbraError:
+            left_out += 1
+    if not shapes:
+        raise PenumbraError("No photograph has a silhouette.", "Put masks where the reader looks for them.")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for index, start in enumerate(range(0, len(shapes), PHOTOGRAPHS)):
+        _write_shard(arguments.out / f"shard_{index:05}.npz", shapes[start : start + PHOTOGRAPHS])
+    card = {"command": f"scripts/make_dataset.py photographs --set {arguments.set}", "photographs": len(shapes)}
+    write_json(arguments.out / "card.json", {**card, "left_out": left_out})
+    print(f"{len(shapes)} photographs, {left_out} left out")
 
 
 def make_objects(arguments: argparse.Namespace) -> None:
@@ -87,12 +119,16 @@ def _holds(path: Path) -> int:
 def _make_shard(folder: Path, split: str, count: int, lights: Lights, shard: tuple[int, list[tuple[str, int]]]) -> int:
     index, names = shard
     shapes = [shape_arrays(category, seed, split, count, lights) for category, seed in names]
+    _write_shard(folder / f"shard_{index:05}.npz", shapes)
+    return len(shapes)
+
+
+def _write_shard(path: Path, shapes: list[dict[str, np.ndarray]]) -> None:
     arrays = {
         name: (np.concatenate if name in STREAMS else np.stack)([shape[name] for shape in shapes]) for name in shapes[0]
     }
-    with replacing(folder / f"shard_{index:05}.npz") as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    return len(shapes)
 
 
 def _start_worker() -> None:

@@ -18,6 +18,7 @@ from .encoder import ImageEncoder
 from .meshing import extract
 from .network import Codes, JointField
 from .projection import viewpoint
+from .rendering import valid_camera
 from .shapes import LABELS, make_shape
 from .voxels import NEAR, centres
 
@@ -39,7 +40,7 @@ def from_pictures(
         figures = _surface_figures(field, fit.codes, category, data.seed[row], side, points)
         true = data.matrix(row, 0)
         if true is not None:
-            found = viewpoint(fit.matrix[0].double().cpu().numpy())[0]
+            found = viewpoint(valid_camera(fit.matrix)[0].double().cpu().numpy())[0]
             figures["azimuth_error"] = metrics.azimuth_error(found, viewpoint(true.astype(np.float64))[0])
         if field.config.category_code:
             named = int(field.classified(fit.codes).argmax())

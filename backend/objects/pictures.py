@@ -14,7 +14,7 @@ from .encoder import ImageEncoder
 from .harmonics import ambient, directional
 from .network import Codes, JointField
 from .projection import projection
-from .rendering import Picture, Search, pixel_grid, render
+from .rendering import Picture, Search, pixel_grid, render, valid_camera
 from .voxels import NEAR, centres
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def fit_sheet(
     rows = []
     for k in range(len(pairs)):
         one = fit.codes.rows(slice(k, k + 1))
-        seen = views_of(field, one, fit.matrix[k : k + 1], fit.light[k : k + 1])
+        seen = views_of(field, one, valid_camera(fit.matrix[k : k + 1]), fit.light[k : k + 1])
         turned = views_of(field, one, standard_camera(215), studio_light())
         true = batch.linear[k, ::2, ::2].numpy()
         rows.append(np.concatenate([true, *seen.values(), turned["parts"]], 1))

@@ -58,6 +58,26 @@ def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
     return torch.stack([u, v], -1).reshape(-1, 2)
 
 
+def valid_camera(matrix: Tensor) -> Tensor:
+    """(B, 3, 4): the pinhole camera that twelve estimated numbers mean; a true projection stays as it is.
+
+    Orthogonal axes, no mirror, no skew, focal lengths of at least 0.5, outside the ball: its rays are always sound,
+    which those of an arbitrary 3×4 matrix are not.
+    """
+    rows = matrix / matrix[:, 2, :3].norm(dim=-1).clamp(min=1e-3)[:, None, None]
+    forward = rows[:, 2, :3]
+    centre = (rows[:, :2, :3] * forward[:, None]).sum(-1, keepdim=True)  # principal point
+    across = rows[:, 0, :3] - centre[:, 0] * forward
+    right = F.normalize(across + 1e-6 * forward.roll(1, -1), dim=-1)
+    right = F.normalize(right - (right * forward).sum(-1, keepdim=True) * forward, dim=-1)
+    down = torch.linalg.cross(forward, right)
+    axes = torch.stack([right, down], 1)
+    focal = (rows[:, :2, :3] * axes).sum(-1, keepdim=True).clamp(min=0.5)
+    left = torch.cat([focal * axes + centre * forward[:, None], forward[:, None]], 1)
+    depth = rows[:, 2:, 3:].clamp(min=1.2 * REACH)
+    return torch.cat([left, torch.cat([rows[:, :2, 3:], depth], 1)], 2)
+
+
 def rays(matrix: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Camera centres (B, 1, 3) and directions (B, N, 3) with depth 1: x = centre + d · direction is P⁻¹u at depth d.
 

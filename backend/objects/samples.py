@@ -17,7 +17,7 @@ import numpy as np
 from ..images import srgb_encode
 from ..rays.scene import RayScene
 from ..shading import environments
-from . import photographs, views
+from . import photographs, public, views
 from .shapes import make_shape
 from .voxels import piece_grid, pieces_of
 
@@ -81,6 +81,23 @@ def shape_arrays(category: str, seed: int, split: str, count: int, lights: Light
         arrays["label"] = np.pad(labels.astype(np.int8), (0, room), constant_values=-1)
         arrays["albedo"] = np.pad(albedos.astype(np.float32), ((0, room), (0, 0)))
     return arrays
+
+
+def photograph_arrays(example: public.Example, number: int) -> dict[str, np.ndarray]:
+    """The same of one photograph of a public data set, as the real split has it. number: its seed, for its name only.
+
+    Raises PenumbraError where the picture has no silhouette or cannot be read.
+    """
+    picture, mask = public.crop(example)
+    files = _encoded(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY]), _encoded(".png", mask, [])
+    return {
+        "category": np.array(example.category),
+        "seed": np.array(number),
+        "picture": files[0],
+        "picture_size": np.array([len(files[0])], np.int32),
+        "mask": files[1],
+        "mask_size": np.array([len(files[1])], np.int32),
+    }
 
 
 def _encoded(suffix: str, image: np.ndarray, options: list[int]) -> np.ndarray:

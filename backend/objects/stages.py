@@ -24,7 +24,7 @@ from .dataset import ObjectData, PictureBatch, PointBatch, coloured_voxels, pict
 from .encoder import ImageEncoder
 from .losses import LossWeights
 from .network import Codes, CodeTable, JointField, ObjectConfig, VoxelEncoder
-from .rendering import Search, pixel_grid, render
+from .rendering import Search, pixel_grid, render, valid_camera
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ class FitStage:
             part = slice(0, self.plan.pictures)
             true, mask = reduced(batch.linear[part], batch.mask[part], self.plan.rendered)
             pixels = pixel_grid(self.plan.rendered, true.device)
-            seen = render(self.field, fit.codes.rows(part), fit.matrix[part], fit.light[part], pixels, self.plan.search)
+            camera, light = valid_camera(fit.matrix[part]), fit.light[part]
+            seen = render(self.field, fit.codes.rows(part), camera, light, pixels, self.plan.search)
             found["image"] = weights.image * losses.photometric(seen.image, true.flatten(1, 2), mask.flatten(1))
         return found
 
@@ -170,7 +171,8 @@ def self_supervised(field_: JointField, encoder: ImageEncoder, batch: PictureBat
     fit = encoder(batch.picture)
     true, mask = reduced(batch.linear, batch.mask, size)
     pixels = pixel_grid(size, true.device)
-    seen = render(field_, fit.codes, fit.matrix, fit.light, pixels, plan.search)
+    camera = valid_camera(fit.matrix)
+    seen = render(field_, fit.codes, camera, fit.light, pixels, plan.search)
     flat = mask.flatten(1)
     found = {}
     if weights.image:
@@ -179,7 +181,7 @@ def self_supervised(field_: JointField, encoder: ImageEncoder, batch: PictureBat
         found["silhouette"] = weights.silhouette * losses.silhouette(seen.surface.occupancy, flat)
     if weights.features:
         points = losses.boundary_points(field_, fit.codes, plan.boundary)
-        local = losses.local_features(fit.features, fit.matrix, points)
+        local = losses.local_features(fit.features, camera, points)
         directions = losses.leading_direction(local)
         found["features"] = weights.features * losses.feature_consistency(directions, batch.label)
     if weights.albedo:

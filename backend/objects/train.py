@@ -86,8 +86,8 @@ class Trainer:
         losses = self.stage.losses(moved, self.done)
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.stage.trained, 5.0)
-        self.optimizer.step()
+        if torch.nn.utils.clip_grad_norm_(self.stage.trained, 5.0).isfinite():  # else the step is left out
+            self.optimizer.step()
         self.step += 1
         return {name: loss.detach() for name, loss in losses.items()}
 

@@ -46,7 +46,7 @@ def test_pictures_are_of_the_shape_under_the_projection_and_light_that_come_with
         solid = layers.alpha == 1
         true = views.shade(layers, data.light(row, view))
         error = np.abs(batch.linear[k].numpy() - np.clip(true, 0, 1))[solid]
-        assert np.median(error) < 0.01  # a JPEG's
+        assert np.median(error) < 0.02  # a JPEG's
     alpha = batch.mask
     torch.testing.assert_close(batch.picture[:, 3], alpha)
     assert (batch.picture[:, :3] * (alpha == 0)[:, None]).abs().max() == 0  # the background is cut away

@@ -7,7 +7,7 @@ import torch
 
 from backend.objects import views
 from backend.objects.projection import cropped, pixel_rays, project, projection, viewpoint
-from backend.objects.rendering import Search, find_surface, pixel_grid, rays, render
+from backend.objects.rendering import Search, find_surface, pixel_grid, rays, render, valid_camera
 from backend.rays.scene import RayScene
 
 from .fields import RADII, EggField, egg_codes, egg_shape
@@ -27,6 +27,20 @@ def test_projections_put_azimuth_elevation_and_depth_where_they_belong():
     np.testing.assert_allclose(depth, [3, 3, 3, 2])
     np.testing.assert_allclose(place, [[0, 0], [0, -1 / 3], [1 / 3, 0], [0, 0]], atol=1e-12)  # up is -v, -z is right
     assert viewpoint(cropped(camera(), np.array([0.2, 0.1]), 0.5)) == pytest.approx(np.radians((40, 25)))
+
+
+def test_estimated_numbers_become_a_camera_and_true_ones_stay():
+    torch.manual_seed(0)
+    true = torch.tensor(camera())[None]
+    torch.testing.assert_close(valid_camera(true), true, atol=1e-5, rtol=0)
+    torch.testing.assert_close(valid_camera(3 * true), true, atol=1e-5, rtol=0)
+    found = valid_camera(torch.randn(20, 3, 4))
+    forward = found[:, 2, :3]
+    torch.testing.assert_close(forward.norm(dim=-1), torch.ones(20))
+    across, down = (found[:, k, :3] - (found[:, k, :3] * forward).sum(-1, keepdim=True) * forward for k in (0, 1))
+    assert (across * down).sum(-1).abs().max() < 1e-4
+    assert (torch.linalg.cross(across, down) * forward).sum(-1).min() > 0.2  # never mirrored, never flat
+    assert valid_camera(torch.zeros(1, 3, 4)).isfinite().all()
 
 
 def test_rays_run_through_their_pixels_as_numpy_has_them():
