@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The script that installs the backend, run by Blender's own Python: `install_process.py install|repair REQUEST`.
 
-REQUEST is JSON: "root" (the folder of `locks` and `backend`), "store", "accelerator", "wheels" (or null) and "log".
+REQUEST is JSON: "root" (the extension's folder), "store", "accelerator", "wheels" (or null) and "log".
 Tells of it in JSON lines on standard output, and ends, with all that it started, when its standard input does. It is a
 script without a package, so it loads the extension it lies in.
 """

@@ -28,7 +28,6 @@ BELONGS = (
     "blender_addon/",
     "assets/body/",
     "assets/weights/",
-    "locks/",
 )
 REQUIRED = (
     "blender_manifest.toml",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compiles the folder `locks`: what the extension installs for each platform and accelerator.
+"""Compiles the folder blender_addon/installation/locks: what the extension installs for each platform and accelerator.
 
 `python3 scripts/compile_locks.py [--wheels DIR]` resolves requirements.txt with the pinned uv and writes one hashed
 requirement file a target, and locks.json, which lists them. Where PyTorch's own package index cannot be reached, its
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import environment
 
-LOCKS = environment.ROOT / "locks"
+LOCKS = environment.ROOT / "blender_addon" / "installation" / "locks"
 UV = "0.13.8"
 TORCH_INDEX = "https://download.pytorch.org/whl/"
 PLATFORMS = {

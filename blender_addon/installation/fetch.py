@@ -20,7 +20,7 @@ Runs = Callable[[list[str]], str | None]  # runs a command; returns what it wrot
 
 
 def fetch_uv(root: Path, folder: Path, wheels: Path | None, run: Runs) -> Path:
-    """The program uv that `root`/locks pins, fetched into `folder` unless it is there.
+    """The program uv that the locks of the extension in `root` pin, fetched into `folder` unless it is there.
 
     wheels: a folder that holds its wheel, for computers without a connection. Raises PenumbraError.
     """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be installed: a backend environment for each platform and accelerator, as `locks/locks.json` lists them.
+"""What can be installed: a backend environment for each platform and accelerator, as `locks.json` lists them.
 
-Standard library only. scripts/compile_locks.py writes the folder `locks`.
+Standard library only. scripts/compile_locks.py writes the folder LOCKS.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ DESCRIPTIONS = {
     "metal": "Macs with Apple silicon",
 }
 GIGABYTE = 1000  # megabytes
+LOCKS = Path("blender_addon", "installation", "locks")  # in the extension's folder
 
 
 @dataclass(frozen=True)
@@ -69,19 +70,19 @@ def here() -> str:
 
 
 def available(root: Path, on: str = "") -> list[Target]:
-    """The targets of a platform, by default of this one; root is the folder that holds `locks`."""
+    """The targets of a platform, by default of this one; root is the extension's folder."""
     on = on or here()
     found = []
     for entry in _index(root)["targets"]:
         if entry["platform"] == on:
-            locks = tuple(root / "locks" / name for name in entry["locks"])
+            locks = tuple(root / LOCKS / name for name in entry["locks"])
             found.append(Target(**{**entry, "locks": locks}))
     return found
 
 
 def pinned_uv(root: Path) -> tuple[str, Path]:
     """The version of uv that installs, and the requirement file that pins it."""
-    return _index(root)["uv"], root / "locks" / "uv.txt"
+    return _index(root)["uv"], root / LOCKS / "uv.txt"
 
 
 def suggested(targets: list[Target]) -> Target | None:
@@ -97,7 +98,7 @@ def _has_nvidia() -> bool:
 
 
 def _index(root: Path) -> dict[str, Any]:
-    return json.loads((root / "locks" / "locks.json").read_text("utf-8"))
+    return json.loads((root / LOCKS / "locks.json").read_text("utf-8"))
 
 
 def _size(megabytes: int) -> str:

@@ -63,11 +63,11 @@ class Folder:
 
     def __init__(self, folder: Path) -> None:
         self.root, self.wheels = folder / "root", folder / "wheels"
-        for part in (self.root / "locks", self.root / "backend", self.wheels):
+        for part in (self.root / targets.LOCKS, self.root / "backend", self.wheels):
             part.mkdir(parents=True)
         (self.root / "backend" / "__main__.py").write_text(DOCTOR)
         digest = self.wheel("uv", "9.9", {"uv-9.9.data/scripts/uv": UV})
-        (self.root / "locks" / "uv.txt").write_text(f"uv==9.9 --hash=sha256:{digest}\n")
+        (self.root / targets.LOCKS / "uv.txt").write_text(f"uv==9.9 --hash=sha256:{digest}\n")
         self.lock("1.0")
 
     def lock(self, version: str) -> targets.Target:
@@ -76,10 +76,10 @@ class Folder:
             f"{name}=={version} --hash=sha256:{self.wheel(name, version, {f'{name}.py': f'WORD = {version!r}'})}"
             for name in ("first", "second")
         ]
-        (self.root / "locks" / "all.txt").write_text("\n".join(pins) + "\n")
+        (self.root / targets.LOCKS / "all.txt").write_text("\n".join(pins) + "\n")
         entry = {"platform": targets.here(), "accelerator": "cpu", "torch_index": "", "locks": ["all.txt"]}
         entry |= {"download_mb": 1, "disk_mb": 1, "tested": True}
-        (self.root / "locks" / "locks.json").write_text(json.dumps({"uv": "9.9", "targets": [entry]}))
+        (self.root / targets.LOCKS / "locks.json").write_text(json.dumps({"uv": "9.9", "targets": [entry]}))
         return targets.available(self.root)[0]
 
     def wheel(self, name: str, version: str, files: dict[str, str]) -> str:

@@ -132,8 +132,8 @@ def test_removing_touches_only_what_is_ours(folder: Folder, store: Store) -> Non
 
 
 def test_too_little_space_is_told_before_anything_is_made(folder: Folder, store: Store) -> None:
-    entry = (folder.root / "locks" / "locks.json").read_text()
-    (folder.root / "locks" / "locks.json").write_text(entry.replace('"disk_mb": 1,', '"disk_mb": 900000000,'))
+    entry = (folder.root / targets.LOCKS / "locks.json").read_text()
+    (folder.root / targets.LOCKS / "locks.json").write_text(entry.replace('"disk_mb": 1,', '"disk_mb": 900000000,'))
     with pytest.raises(PenumbraError, match="GB free"):
         installation(folder, store).install()
     assert store.environments() == []

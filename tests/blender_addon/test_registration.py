@@ -67,7 +67,6 @@ def test_the_package_holds_what_runs_and_nothing_else(package):
         "blender_addon",
         "backend",
         "assets",
-        "locks",
         "README.md",
         "requirements.txt",
         "LICENSE",
