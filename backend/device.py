@@ -31,8 +31,8 @@ def pick(name: str = "auto") -> torch.device:
 
 
 def computes_in_half(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 faster than float32."""
-    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    """Whether training multiplies in bfloat16 there. Processors gain little, and some lack what they announce."""
+    return device.type == "cuda"
 
 
 def describe(device: torch.device) -> str:

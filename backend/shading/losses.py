@@ -35,7 +35,7 @@ class LossWeights:
     adversarial: float = 1.0
     everywhere: float = 1.0
     smooth: float = 0.1
-    light: float = 1.0
+    light: float = 30.0
 
 
 PAPER = LossWeights(everywhere=0.0, smooth=0.0, light=0.0)

@@ -32,6 +32,7 @@ SPLITS = {"train": range(30), "test": range(100, 108)}  # seeds of the identitie
 VIEWS = 3
 BUILT = 0.6  # share of built-in places among the lights
 PLACE_LIGHTS = 8  # lights of one built-in place, after each other
+TURNS = 4  # of one light, after each other, for training: making a light costs more than tracing a person under it
 WINDOW = 4  # moments in a row of one person in one motion
 STRIDE = 5  # motion frames between two of them
 ASPECTS = (3 / 2, 16 / 9, 4 / 3, 1.0, 3 / 4, 2 / 3, 9 / 16)
@@ -103,7 +104,7 @@ def place_of(panorama: Path) -> str:
 def moments(sources: Sources, seed: int, shard: int, count: int, lights: int) -> Iterator[Moment]:
     """`count` moments of one shard; the same seed and shard give the same moments, whatever was made before."""
     random = np.random.default_rng([seed, zlib.crc32(sources.split.encode()), shard])
-    stream = light_stream(sources, random)
+    stream = light_stream(sources, random, TURNS if sources.split == "train" else 1)
     for start in range(0, count, WINDOW):
         yield from _window(sources, random, min(WINDOW, count - start), lights, stream)
 
@@ -236,8 +237,11 @@ def _box(camera: Camera, skins: list[Skin]) -> Box:
     return box
 
 
-def light_stream(sources: Sources, random: np.random.Generator) -> Iterator[Environment]:
-    """Lights without end, turned and perhaps mirrored: of built-in places, some after each other, panoramas, skies."""
+def light_stream(sources: Sources, random: np.random.Generator, turns: int = 1) -> Iterator[Environment]:
+    """Lights without end: of built-in places, some after each other, panoramas, skies.
+
+    Each is turned at random, and perhaps mirrored, `turns` times.
+    """
     first = _TEST_PLACES if sources.split == "test" else 0
     while True:
         if random.random() < BUILT:
@@ -245,7 +249,7 @@ def light_stream(sources: Sources, random: np.random.Generator) -> Iterator[Envi
             lights = (place.lit(int(seed)) for seed in random.integers(1 << 30, size=PLACE_LIGHTS))
         else:
             lights = (_found(sources, random) for _ in range(PLACE_LIGHTS))
-        for light in lights:
+        for light in (light for light in lights for _ in range(turns)):
             turned = light.rotated(random.random())
             yield turned.mirrored() if random.random() < 0.5 else turned
 

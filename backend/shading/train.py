@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Trains ShadingNet: a run is a folder with a checkpoint that it goes on from, a log of losses, and pictures.
 
-A run has phases, each a share of it. In the lessons, f's way down learns the code of a plate's light, and G learns,
-from the code of the true light, what shading it makes; then both work together, and f's lessons go on. It begins on
-half-size pictures. D joins late, when there is something to judge. The bulk tier teaches first; the share of the
-reference tier grows. The weights that a run exports are a moving average.
+A run has phases, each a share of it. First f learns alone to read the code of the light from plates; it has the most to
+learn. Then G learns, from the code of the true light, what shading it makes; then to make do with what f tells; last,
+both learn together. f's lessons go on throughout: what G asks of a beginner would undo them. A run begins on half-size
+pictures. D joins late, when there is something to judge. The bulk tier teaches first; the share of the reference tier
+grows. The weights that a run exports are a moving average.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tqdm import tqdm
 from .. import device as devices
 from ..images import srgb_decode, write_png
 from ..protocol import PenumbraError, replacing
-from ..weights import save_model
+from ..weights import load_model, save_model
 from .dataset import VIEWS, Batch, Lesson, PlateData, ShadingData, batches, collate, view
 from .light_code import light_code, told_wrong
 from .losses import LossWeights, judgement, reconstruction
@@ -50,26 +51,31 @@ BUNDLED = ShadingConfig(
 class Plan:
     """One training run. minutes or steps ends it (minutes of training, over all resumptions).
 
-    lessons: share of the run in which G is given the code of the true light. halved: share on half-size pictures.
-    critic_from: share after which D takes part.
+    alone: share of the run in which only f learns, where there are plates. lessons: share up to which G is given the
+        code of the true light. together: share after which G's losses teach f as well. halved: share on half-size
+        pictures. critic_from: share after which D takes part.
     moments: of three views each in a batch. plates: of a lesson.
     rate: Adam's, after a warm-up; falls along a cosine to a hundredth.
     share: of the reference tier among the drawn moments, at the run's begin and end.
+    begin: the name of the weights that `Trainer.begin_with` was given, for the card.
     """
 
     network: ShadingConfig = BUNDLED
     losses: LossWeights = field(default_factory=LossWeights)
     minutes: float | None = None
     steps: int | None = None
-    lessons: float = 0.45
+    alone: float = 0.3
+    lessons: float = 0.5
+    together: float = 0.85
     halved: float = 0.75
-    critic_from: float = 0.8
+    critic_from: float = 0.85
     moments: int = 4
     plates: int = 64
     rate: float = 2e-3
     average: float = 0.998
     share: tuple[float, float] = (0.1, 0.7)
     seed: int = 0
+    begin: str = ""
 
     def to_json(self) -> dict:
         return dataclasses.asdict(self)
@@ -91,7 +97,8 @@ class Trainer:
             "network": torch.optim.Adam([*self.network.parameters(), *self.head.parameters()], plan.rate, (0.9, 0.99)),
             "critic": torch.optim.Adam(self.critic.parameters(), plan.rate, (0.5, 0.99)),
         }
-        self.step, self.seconds, self.resumed = 0, 0.0, 0
+        self.step, self.seconds = 0, 0.0
+        self.seen = {"images": 0, "plates": 0}
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).exists():
             self._load()
@@ -103,58 +110,85 @@ class Trainer:
         behind += [self.seconds / (60 * self.plan.minutes)] if self.plan.minutes else []
         return min(1.0, max(behind, default=1.0))
 
-    def train_step(self, batch: Batch, lesson: Lesson) -> dict[str, Tensor]:
-        """One step of f and G, and of D where it takes part. Returns the weighted losses."""
+    def train_step(self, batch: Batch | None, lesson: Lesson | None) -> dict[str, Tensor]:
+        """One step of f by a lesson, of f and G by a batch, of D where it takes part. Returns the weighted losses."""
         plan = self.plan
         rate = plan.rate * min(1.0, (self.step + 1) / 100) * (0.505 + 0.495 * float(np.cos(np.pi * self.done)))
         for optimizer in self.optimizers.values():
             optimizer.param_groups[0]["lr"] = rate
-        batch = batch.halved() if self.done < plan.halved else batch
-        apart = self.done < plan.lessons
-        judged = self.done >= plan.critic_from and plan.losses.adversarial + plan.losses.features > 0
-        half = torch.autocast(self.device.type, torch.bfloat16, enabled=devices.computes_in_half(self.device))
-        losses: dict[str, Tensor] = {}
-        with half:
-            maps = self.network.object_maps(batch.normal, batch.albedo, batch.bits)
-            size = maps.shape[-1]
-            if apart:
-                light = light_code(batch.facing)[:, :, None, None].expand(-1, -1, size, size)
-            else:
-                told = self.network.encoder(batch.plate)
-                light = crop_map(told, batch.box, size)
-            predicted = self.network.generator(maps, light)
-        predicted, light = predicted.float(), light.float()
-        losses |= reconstruction(predicted, batch.shading, batch.albedo, batch.importance, batch.alpha, plan.losses)
-        if plan.losses.light:
-            with half:
-                heard = torch.sigmoid(self.head(self.network.encoder.features(lesson.plate)[-1]))
-            losses["lesson"] = plan.losses.light * told_wrong(heard, lesson.facing)
-            if not apart:
-                losses["light"] = plan.losses.light * told_wrong(told, batch.facing)
-        if judged:
-            with half:
-                taught, verdict = judgement(
-                    self.critic, predicted, batch.shading, maps, light, batch.alpha, plan.losses
-                )
-            losses |= taught
-        self._descend("network", torch.stack([loss.float() for loss in losses.values()]).sum(), judged)
-        if judged:
-            self._descend("critic", verdict)
-            losses["critic"] = verdict
+        losses = self._lesson(lesson) if lesson and plan.losses.light else {}
+        self.seen["plates"] += len(lesson.plate) if lesson else 0
+        if batch is None:
+            self._descend("network", losses["lesson"])
+        else:
+            self.seen["images"] += len(batch.plate)
+            losses |= self._batch(batch.halved() if self.done < plan.halved else batch, losses)
         keep = min(plan.average, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         self.step += 1
         return {name: loss.detach() for name, loss in losses.items()}
 
+    def _lesson(self, lesson: Lesson) -> dict[str, Tensor]:
+        """What f's way down reads from plates alone."""
+        with self._half():
+            heard = torch.sigmoid(self.head(self.network.encoder.features(lesson.plate)[-1]))
+        return {"lesson": self.plan.losses.light * told_wrong(heard, lesson.facing)}
+
+    def _batch(self, batch: Batch, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Learn from a batch and from what was lost before; returns the batch's losses."""
+        plan = self.plan
+        judged = self.done >= plan.critic_from and plan.losses.adversarial + plan.losses.features > 0
+        with self._half():
+            maps = self.network.object_maps(batch.normal, batch.albedo, batch.bits)
+            size = maps.shape[-1]
+            told = self.network.encoder(batch.plate)
+            if self.done < plan.lessons:
+                light = light_code(batch.facing)[:, :, None, None].expand(-1, -1, size, size)
+            else:
+                light = crop_map(told if self.done >= plan.together else told.detach(), batch.box, size)
+            predicted = self.network.generator(maps, light)
+        predicted, light = predicted.float(), light.float()
+        mine = reconstruction(predicted, batch.shading, batch.albedo, batch.importance, batch.alpha, plan.losses)
+        if plan.losses.light:
+            mine["light"] = plan.losses.light * told_wrong(told, batch.facing)
+        if judged:
+            with self._half():
+                taught, verdict = judgement(
+                    self.critic, predicted, batch.shading, maps, light, batch.alpha, plan.losses
+                )
+            mine |= taught
+        whole = torch.stack([loss.float() for loss in (*losses.values(), *mine.values())]).sum()
+        self._descend("network", whole, judged)
+        if judged:
+            self._descend("critic", verdict)
+            mine["critic"] = verdict
+        return mine
+
+    def _half(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=devices.computes_in_half(self.device))
+
     def _descend(self, name: str, loss: Tensor, again: bool = False) -> None:
         """One step of one optimizer's parameters alone. again: the graph is needed once more."""
         optimizer = self.optimizers[name]
         parameters = optimizer.param_groups[0]["params"]
         optimizer.zero_grad(set_to_none=True)
+        # What takes no part in this step keeps no gradient, and the optimizer leaves it as it is.
         loss.backward(inputs=parameters, retain_graph=again)
         torch.nn.utils.clip_grad_norm_(parameters, 10.0)
         optimizer.step()
+
+    def begin_with(self, folder: Path) -> None:
+        """Begin a new run with a trained network's weights, as far as the sizes agree; a run under way keeps its own.
+
+        Raises PenumbraError where the weights are missing or damaged.
+        """
+        trained = load_model(folder.name, folder.parent)[0].state_dict()
+        if self.step == 0:
+            for network in (self.network, self.average):
+                mine = network.state_dict()
+                fitting = {name: value for name, value in trained.items() if value.shape == mine[name].shape}
+                network.load_state_dict({**mine, **fitting})
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
@@ -165,7 +199,7 @@ class Trainer:
         for name, optimizer in self.optimizers.items():
             for i, moments in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{name}.{i}.{k}": v for k, v in moments.items()}
-        state = {"step": self.step, "seconds": self.seconds, "network": self.plan.network.to_json()}
+        state = {"step": self.step, "seconds": self.seconds, "seen": self.seen, "network": self.plan.network.to_json()}
         with replacing(self.folder / CHECKPOINT) as temporary:
             plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
             safetensors.torch.save_file(plain, temporary, {"state": json.dumps(state)})
@@ -193,8 +227,7 @@ class Trainer:
                     index, kind = key.removeprefix(f"optimizer.{name}.").split(".")
                     moments[int(index)][kind] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": dict(moments)})
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.resumed = self.step
+        self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
 
 
 def train(
@@ -207,7 +240,7 @@ def train(
 ) -> None:
     """Train until the plan ends. Every `report` seconds: a line in ``log.jsonl``, a picture, a checkpoint.
 
-    plates: for f's lessons; those of the batches where there are none.
+    plates: for f's lessons.
     """
     plan = trainer.plan
     shown = reference or bulk
@@ -226,11 +259,9 @@ def train(
             if reference is not None:
                 shares[1] = plan.share[0] + (plan.share[1] - plan.share[0]) * trainer.done
                 shares[0] = 1 - shares[1]
-            batch = next(stream).to(trainer.device)
-            lesson = (
-                plates.draw(random, plan.plates).to(trainer.device) if plates else Lesson(batch.plate, batch.facing)
-            )
-            for name, loss in trainer.train_step(batch.to(trainer.device), lesson.to(trainer.device)).items():
+            lesson = plates.draw(random, plan.plates).to(trainer.device) if plates else None
+            batch = None if plates and trainer.done < plan.alone else next(stream).to(trainer.device)
+            for name, loss in trainer.train_step(batch, lesson).items():
                 sums[name].append(loss)
             now = time.monotonic()
             trainer.seconds += now - last
@@ -239,9 +270,9 @@ def train(
             if now - reported < report and trainer.done < 1:
                 continue
             means = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
-            speed = (trainer.step - first_step) * plan.moments * VIEWS / (now - reported)
-            bar.set_postfix({"images/s": f"{speed:.1f}", **{k: f"{v:.3f}" for k, v in means.items()}})
-            _log(trainer, {**means, "images_per_second": speed})
+            speed = (trainer.step - first_step) / (now - reported)
+            bar.set_postfix({"steps/s": f"{speed:.1f}", **{k: f"{v:.3f}" for k, v in means.items()}})
+            _log(trainer, {**means, "steps_per_second": speed})
             (trainer.folder / "pictures").mkdir(exist_ok=True)
             write_png(trainer.folder / "pictures" / f"{trainer.step:07d}.png", sheet(trainer.average, examples))
             trainer.save()
@@ -280,19 +311,21 @@ def sheet(network: ShadingNet, examples: list) -> np.ndarray:
 def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> None:
     """Write the averaged weights, their config and their card. data: the folders that taught them."""
     plan = trainer.plan
-    facts = {"steps": trainer.step, "images": trainer.step * plan.moments * VIEWS, "minutes": trainer.seconds / 60}
+    facts = {"steps": trainer.step, **trainer.seen, "minutes": round(trainer.seconds / 60, 1)}
+    begun = f"Begun with the weights {plan.begin}" if plan.begin else "Begun with random weights"
     cards = {path.name: json.loads((path / "card.json").read_text("utf-8")) for path in data}
     judged = plan.losses.adversarial + plan.losses.features > 0
     critic = f"D joined after {plan.critic_from:.0%} of the run" if judged else "trained without D"
     card = f"""# ShadingNet
 
-The light encoder f and the shading generator G of *Ray-marching in Camera Space* (RiCS), trained by this project from
-random weights on pictures that it rendered itself. Licence: GPL-3.0-or-later.
+The light encoder f and the shading generator G of *Ray-marching in Camera Space* (RiCS), trained by this project
+on pictures that it rendered itself. Licence: GPL-3.0-or-later.
 
 * Command: `{command}`
-* {facts["steps"]} steps of {plan.moments} moments × {VIEWS} views ({facts["images"]} images),
-  {facts["minutes"]:.0f} minutes on {devices.describe(trainer.device)}, seed {plan.seed}.
-* For {plan.lessons:.0%} of the run G was given the true light, {plan.halved:.0%} was on half-size pictures.
+* {facts["steps"]} steps, {facts["minutes"]:.0f} minutes on {devices.describe(trainer.device)}, seed {plan.seed}: G saw
+  {facts["images"]} images ({plan.moments} moments × {VIEWS} views a step), f {facts["plates"]} plates besides.
+* {begun}. f learnt alone for {plan.alone:.0%} of the run; up to {plan.lessons:.0%} G was given the true light; after
+  {plan.together:.0%} f and G learnt together. {plan.halved:.0%} of the run was on half-size pictures.
 * Adam, learning rate {plan.rate:g} falling along a cosine; {critic}.
   The weights are a moving average ({plan.average:g}).
 * Loss weights: {json.dumps(dataclasses.asdict(plan.losses))}. `everywhere` is added to the edge importance

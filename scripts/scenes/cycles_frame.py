@@ -120,6 +120,7 @@ def use_cycles(scene: bpy.types.Scene, samples: int, denoise: bool, threads: int
     cycles.use_denoising = denoise
     if denoise:
         cycles.denoiser, cycles.denoising_input_passes = "OPENIMAGEDENOISE", "RGB_ALBEDO_NORMAL"
+        cycles.denoising_prefilter = "NONE"  # there is no depth of field or motion blur that makes them noisy
     cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces, cycles.transmission_bounces = 4, 4, 2, 0
     cycles.caustics_reflective = cycles.caustics_refractive = False
     cycles.sample_clamp_indirect = 0.0

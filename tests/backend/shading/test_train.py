@@ -52,7 +52,7 @@ def test_a_run_learns_logs_and_exports(data: ShadingData, tmp_path: Path) -> Non
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert len(log) == trainer.step == 16
     assert "critic" not in log[7]  # D joins half-way
-    assert {"critic", "features", "adversarial", "images_per_second"} <= set(log[8])
+    assert {"critic", "features", "adversarial", "steps_per_second"} <= set(log[8])
     assert len(list((tmp_path / "run" / "pictures").glob("*.png"))) == 16
 
     (tmp_path / "data").mkdir()
@@ -78,6 +78,7 @@ def test_a_stopped_run_goes_on_exactly(data: ShadingData, tmp_path: Path) -> Non
     trainer.save()
     resumed = train.Trainer(plan, tmp_path, CPU)
     assert resumed.step == 3
+    assert resumed.seen == trainer.seen == {"images": 9, "plates": 9}
     kept, again = (t.train_step(batch, Lesson(batch.plate, batch.facing)) for t in (trainer, resumed))
     assert kept.keys() == again.keys()
     for name, loss in kept.items():
@@ -97,6 +98,30 @@ def test_in_the_lessons_g_does_not_look_at_what_f_tells(data: ShadingData, tmp_p
     for _ in range(5):
         last = with_plate.train_step(batch, lesson)
     assert last["lesson"] < first["lesson"]
+
+
+def test_f_learns_alone_and_g_stays_as_it_is(data: ShadingData, tmp_path: Path) -> None:
+    batch = collate([view(frame, 0) for frame in data.frames])
+    trainer = train.Trainer(PLAN, tmp_path, CPU)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    losses = [trainer.train_step(None, Lesson(batch.plate, batch.facing))["lesson"] for _ in range(8)]
+    assert losses[-1] < losses[0]
+    for name, value in trainer.network.state_dict().items():
+        if name.startswith("generator"):
+            assert torch.equal(value, before[name]), name
+
+
+def test_a_run_begins_with_weights_as_far_as_they_fit(tmp_path: Path) -> None:
+    taught = train.Trainer(PLAN, tmp_path / "taught", CPU)
+    train.export(taught, tmp_path / "weights" / "net", [], "teach it")
+    blind = dataclasses.replace(PLAN, seed=5, network=dataclasses.replace(TINY, uses_rics=False), begin="net")
+    trainer = train.Trainer(blind, tmp_path / "blind", CPU)
+    trainer.begin_with(tmp_path / "weights" / "net")
+    mine, theirs = trainer.network.state_dict(), taught.average.state_dict()
+    other = [name for name, value in mine.items() if value.shape != theirs[name].shape]
+    assert len(other) == 1  # the first convolution of G, which sees no occlusion map
+    for name in mine.keys() - set(other):
+        torch.testing.assert_close(mine[name], theirs[name], atol=1e-3, rtol=1e-3)
 
 
 def test_a_checkpoint_of_another_network_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
