@@ -30,6 +30,12 @@ def _shadingnet(network: dict[str, Any]) -> nn.Module:
     return ShadingNet(ShadingConfig.from_json(network))
 
 
+def _lasor(network: dict[str, Any]) -> nn.Module:
+    from .body.lasor.network import Lasor, LasorConfig
+
+    return Lasor(LasorConfig.from_json(network))
+
+
 def _reconstructor(network: dict[str, Any]) -> nn.Module:
     from .objects.network import ObjectConfig
     from .objects.reconstructor import Reconstructor
@@ -37,8 +43,23 @@ def _reconstructor(network: dict[str, Any]) -> nn.Module:
     return Reconstructor(ObjectConfig.from_json(network))
 
 
+def _shadow_predictors(network: dict[str, Any]) -> nn.Module:
+    from .shadow.networks import PredictorConfig, ShadowPredictors
+
+    return ShadowPredictors(PredictorConfig.from_json(network))
+
+
+def _shadow_generator(network: dict[str, Any]) -> nn.Module:
+    from .shadow.generator import GeneratorConfig, ShadowGenerator
+
+    return ShadowGenerator.small(GeneratorConfig.from_json(network))
+
+
 ARCHITECTURES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "shadingnet": _shadingnet,
+    "shadow-generator": _shadow_generator,
+    "shadow-predictors": _shadow_predictors,
+    "lasor": _lasor,
     "reconstructor": _reconstructor,
 }
 

@@ -88,7 +88,12 @@ def _small(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def _points(
-    one: ShadowTuple, object_: np.ndarray, composite: np.ndarray, size: int, random, guessed: float
+    one: ShadowTuple,
+    object_: np.ndarray,
+    composite: np.ndarray,
+    size: int,
+    random: np.random.Generator | None,
+    guessed: float,
 ) -> PointMap:
     """The tuple's own points, or what is guessed of a lone photograph with a horizon that is somewhat wrong."""
     if one.points is not None and (random is None or random.random() >= guessed):

@@ -12,6 +12,7 @@ show, behind the object and outside the frame, counts for nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -62,7 +63,7 @@ def fit_light(point_map: PointMap, mask: np.ndarray, shadow: np.ndarray) -> Ligh
     plane = fit_plane(target_points, point_map.up)
     occluders = _occluders(point_map, mask)
     occluders = occluders[(occluders - plane.centre) @ plane.normal > -0.02]
-    region = _Region.around(plane, target_points, _shown(plane, point_map.camera, mask))
+    region = _Region.around(plane, target_points, _shown(point_map.camera, mask))
     flat = torch.tensor(plane.flat(occluders), dtype=torch.float32)
     height = torch.tensor((occluders - plane.centre) @ plane.normal, dtype=torch.float32).clamp(min=0)
     target = region.soft_mask(torch.tensor(plane.flat(target_points), dtype=torch.float32)[None])[0]
@@ -154,7 +155,7 @@ class _Region:
     shown: Tensor
 
     @classmethod
-    def around(cls, plane: Plane, points: np.ndarray, shown) -> _Region:
+    def around(cls, plane: Plane, points: np.ndarray, shown: Callable[[np.ndarray], np.ndarray]) -> _Region:
         flat = plane.flat(points)
         low, high = np.quantile(flat, 0.01, 0), np.quantile(flat, 0.99, 0)
         side = 1.8 * float((high - low).max())
@@ -194,7 +195,7 @@ class _Region:
         return ((-at).clamp(min=0) + (at - 1).clamp(min=0)).amax(-1).clamp(max=1).mean(1)
 
 
-def _shown(plane: Plane, camera: Camera, mask: np.ndarray):
+def _shown(camera: Camera, mask: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Which points (…, 3) of space are in the frame and not behind the object: a function to [0, 1]."""
     soft = cv2.blur((mask > 0.5).astype(np.float32), (3, 3))
 

@@ -8,7 +8,7 @@ motions are its own; everything else is drawn anew for each scene. World +z up, 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +76,7 @@ def _light(sources: Sources, random: np.random.Generator) -> Environment:
     return light.rotated(random.random())
 
 
-def _around(main: list[Skin], height, random: np.random.Generator) -> list[Skin]:
+def _around(main: list[Skin], height: Callable[[float, float], float], random: np.random.Generator) -> list[Skin]:
     """One to four other things, at some distance from the object."""
     radius = max(float(np.linalg.norm(s.mesh.vertices[:, :2], axis=1).max()) for s in main)
     skins = []
