@@ -11,7 +11,7 @@ from ..rays.scene import RayScene
 from . import traced
 from .crop import CROP, plate_box
 from .moments import Moment, Shot
-from .photograph import background, expose, photograph
+from .photograph import expose, photograph, seen, view_directions
 from .traced import Cells, Light
 
 Views = list[dict[str, np.ndarray]]
@@ -60,7 +60,8 @@ def frames(moment: Moment, views: Views, random: np.random.Generator) -> dict[st
         inside = _inside_frame(shot)
         for name, image in view.items():
             view[name] = np.where(inside[..., None] if image.shape[-1] == 3 else inside, image, image.dtype.type(0))
-    lit = [_exposed(moment, views, index, random) for index in range(len(moment.lights))]
+    directions = [view_directions(shot.camera) for shot in moment.shots]
+    lit = [_exposed(moment, views, directions, index, random) for index in range(len(moment.lights))]
     per_light = {name: np.stack([light[name] for light in lit], axis=1) for name in lit[0]}
     count = len(views)
     return {
@@ -80,10 +81,12 @@ def frames(moment: Moment, views: Views, random: np.random.Generator) -> dict[st
     }
 
 
-def _exposed(moment: Moment, views: Views, index: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+def _exposed(
+    moment: Moment, views: Views, directions: list[np.ndarray], index: int, random: np.random.Generator
+) -> dict[str, np.ndarray]:
     """shading, plate, radiance and suns of all views under one light, at one exposure."""
     environment = moment.lights[index]
-    plates = np.stack([background(environment.picture, shot.camera) for shot in moment.shots])
+    plates = np.stack([seen(environment.picture, toward) for toward in directions])
     shading = np.stack([view["shading"][index] for view in views])
     alpha = np.stack([view["alpha"] for view in views])
     mean = np.einsum("vhwc,vhw->c", shading, alpha) / max(float(alpha.sum()), 1.0)

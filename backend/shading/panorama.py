@@ -7,6 +7,8 @@ columns run clockwise seen from above (the left quarter is +y).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -40,22 +42,24 @@ def nearest_cell(directions: np.ndarray) -> np.ndarray:
     return np.argmax(directions.astype(np.float32) @ RICS_DIRECTIONS.T, -1)
 
 
+@lru_cache(maxsize=8)  # a camera sees many lights, one after the other
+def _cells(height: int, width: int, camera_from_world: bytes) -> np.ndarray:
+    """(H·W,) the camera-space cell of each pixel of an equirectangular image; the rotation (3, 3) float64 as bytes."""
+    rotation = np.frombuffer(camera_from_world).reshape(3, 3)
+    rows = np.array_split(pixel_directions(height, width), max(1, height // 64))
+    return np.concatenate([nearest_cell(part @ rotation.T).ravel() for part in rows])
+
+
 def cell_radiance(image: np.ndarray, camera_from_world: np.ndarray) -> np.ndarray:
     """(62, 3) float64 mean radiance of each camera-space cell of an equirectangular image (H, W, 3).
 
     Scaled so that the energy Σ ω_k L_k is the image's to the last digit, though cell borders cross pixels.
     """
-    height, width = image.shape[:2]
-    areas = np.broadcast_to(pixel_solid_angles(height, width), (height, width))
-    directions = pixel_directions(height, width)
-    energy = np.zeros((len(SOLID_ANGLES), 3))
-    area = np.zeros(len(SOLID_ANGLES))
-    for start in range(0, height, 64):
-        rows = slice(start, start + 64)
-        cell = nearest_cell(directions[rows] @ camera_from_world.T).ravel()
-        area += np.bincount(cell, areas[rows].ravel(), len(area))
-        for c in range(3):
-            energy[:, c] += np.bincount(cell, (areas[rows] * image[rows, :, c]).ravel(), len(area))
+    cell = _cells(*image.shape[:2], np.asarray(camera_from_world, np.float64).tobytes())
+    areas = np.broadcast_to(pixel_solid_angles(*image.shape[:2]), image.shape[:2]).ravel()
+    pixels = image[..., :3].reshape(-1, 3)
+    area = np.bincount(cell, areas, len(SOLID_ANGLES))
+    energy = np.stack([np.bincount(cell, areas * pixels[:, c], len(SOLID_ANGLES)) for c in range(3)], 1)
     radiance = energy / np.maximum(area, 1e-9)[:, None]
     total = (SOLID_ANGLES[:, None] * radiance).sum(0)
     return radiance * (energy.sum(0) / np.maximum(total, 1e-12))

@@ -21,9 +21,19 @@ _OVERSAMPLING = 2
 
 def background(panorama: np.ndarray, camera: Camera, size: int = PLATE) -> np.ndarray:
     """What the camera sees of a panorama (H, W, 3): the whole frame, resized to (size, size, 3) linear radiance."""
+    return seen(panorama, view_directions(camera, size))
+
+
+def view_directions(camera: Camera, size: int = PLATE) -> np.ndarray:
+    """(2·size, 2·size, 3) world-space directions in which the whole frame is sampled, whatever its aspect."""
     grid = (np.arange(size * _OVERSAMPLING) + 0.5) / (size * _OVERSAMPLING)
     pixels = np.stack(np.meshgrid(grid * camera.width, grid * camera.height), axis=-1)
-    directions = primary_rays(camera, pixels)[1] @ camera.world_from_camera[:3, :3].T
+    return primary_rays(camera, pixels)[1] @ camera.world_from_camera[:3, :3].T
+
+
+def seen(panorama: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """(size, size, 3) linear radiance of a panorama in `view_directions`."""
+    size = len(directions) // _OVERSAMPLING
     return cv2.resize(sample(panorama, directions), (size, size), interpolation=cv2.INTER_AREA)
 
 
