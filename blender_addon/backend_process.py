@@ -40,7 +40,9 @@ def find_python(*preferred: str | Path) -> Path:
                 f"The backend's Python is not at {python}.", "Choose another one in the extension's preferences."
             )
         return python
-    raise PenumbraError("The backend is not installed.", "Install it in the extension's preferences.")
+    raise PenumbraError(
+        "The backend is not installed.", "Install it in the extension's preferences.", fix="penumbra.show_preferences"
+    )
 
 
 class BackendProcess:

@@ -22,7 +22,11 @@ def camera_at(scene: bpy.types.Scene, name: str | None, frame: int | None = None
     else:
         camera = _marked_camera(scene, scene.frame_current if frame is None else frame) or scene.camera
     if camera is None or camera.type != "CAMERA":
-        raise PenumbraError("The scene has no camera.", "Add one (Shift A, Camera) and look through it at the plate.")
+        raise PenumbraError(
+            "The scene has no camera.",
+            "Add one (Shift A, Camera) and look through it at the plate.",
+            fix="penumbra.add_camera",
+        )
     if camera.data.type not in {"PERSP", "ORTHO"}:
         raise PenumbraError(
             f"“{camera.name}” is a panoramic camera, through which a character cannot be shaded.",

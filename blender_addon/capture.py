@@ -17,7 +17,7 @@ import numpy as np
 
 from ..backend.protocol import CHARACTER, Camera, Mesh, PenumbraError
 from . import camera as cameras
-from . import temporary
+from . import looks, temporary
 from .character import MESHABLE
 
 INFINITE = 1e12  # Blender turns an infinite coordinate that a script sets into the largest float
@@ -26,26 +26,31 @@ _LAYOUT_ONLY = {"select", "width", "height", "label", "color", "show_options", "
 
 @dataclass(frozen=True)
 class Capture:
-    """One frame: its camera, its meshes in camera space, and a digest of all that its render passes depend on."""
+    """One frame: its camera, its meshes in camera space, and a digest of all that its render passes depend on.
+
+    look: fingerprints of "pose" and "camera", see `looks.look`.
+    """
 
     camera: Camera
     meshes: list[Mesh]
     digest: str
+    look: dict[str, str]
 
 
-def capture(scene: bpy.types.Scene, roles: dict[bpy.types.Object, str], frame: int) -> Capture:
-    """Read a frame of a temporary scene, see `temporary.scene_copy`.
+def capture(scene: bpy.types.Scene, roles: dict[bpy.types.Object, str], frame: int, rig: bpy.types.Object) -> Capture:
+    """Read a frame of a temporary scene, see `temporary.scene_copy`; `rig` is the character's armature.
 
     Raises PenumbraError where the character has no faces, or a mesh has invalid coordinates.
     """
     engine = scene.render.engine
-    _CaptureEngine.roles, _CaptureEngine.answer = roles, None
+    _CaptureEngine.roles, _CaptureEngine.rig, _CaptureEngine.answer = roles, rig, None
     bpy.utils.register_class(_CaptureEngine)
     try:
         scene.render.engine = _CaptureEngine.bl_idname
         temporary.render(scene, frame)
     finally:
         answer, _CaptureEngine.answer, _CaptureEngine.roles = _CaptureEngine.answer, None, {}
+        _CaptureEngine.rig = None
         scene.render.engine = engine
         bpy.utils.unregister_class(_CaptureEngine)
     if isinstance(answer, Exception):
@@ -60,16 +65,17 @@ class _CaptureEngine(bpy.types.RenderEngine):
     bl_label = "Penumbra Capture"
     bl_use_postprocess = False
     roles: ClassVar[dict[bpy.types.Object, str]] = {}
+    rig: ClassVar[bpy.types.Object | None] = None
     answer: ClassVar[Capture | Exception | None] = None
 
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:
         try:  # Blender only prints what an engine raises
-            type(self).answer = _capture(depsgraph, self.roles)
+            type(self).answer = _capture(depsgraph, self.roles, self.rig)
         except Exception as problem:
             type(self).answer = problem
 
 
-def _capture(depsgraph: bpy.types.Depsgraph, roles: dict[bpy.types.Object, str]) -> Capture:
+def _capture(depsgraph: bpy.types.Depsgraph, roles: dict[bpy.types.Object, str], rig: bpy.types.Object) -> Capture:
     camera = cameras.protocol_camera(depsgraph)
     digest = hashlib.blake2b(digest_size=16)
     for part in (camera.projection, camera.world_from_camera, np.array(camera.window)):
@@ -84,7 +90,7 @@ def _capture(depsgraph: bpy.types.Depsgraph, roles: dict[bpy.types.Object, str])
         digest.update(f"{mesh.name}\0{mesh.role}".encode())
         for part in (mesh.vertices, mesh.triangles, mesh.corner_normals):
             digest.update(np.ascontiguousarray(part))
-    return Capture(camera, meshes, digest.hexdigest())
+    return Capture(camera, meshes, digest.hexdigest(), looks.look(depsgraph, rig, None))
 
 
 def _meshes(
@@ -183,7 +189,7 @@ def _tree_values(tree: bpy.types.NodeTree, seen: set[str]) -> Iterator[str]:
         yield from (f"{s.identifier}={_plain(s.default_value)}" for s in node.inputs if hasattr(s, "default_value"))
         image, group = getattr(node, "image", None), getattr(node, "node_tree", None)
         if image is not None:
-            yield image_stamp(image)
+            yield looks.image_stamp(image)
         if group is not None:
             yield from _tree_values(group, seen)
         if hasattr(node, "color_ramp"):
@@ -202,14 +208,3 @@ def _own_values(node: bpy.types.Node) -> Iterator[str]:
 
 def _plain(value: Any) -> Any:
     return tuple(value) if hasattr(value, "__len__") and not isinstance(value, str) else value
-
-
-def image_stamp(image: bpy.types.Image) -> str:
-    """Changes when the image's file or settings do."""
-    from pathlib import Path
-
-    path = Path(bpy.path.abspath(image.filepath_from_user(), library=image.library))
-    stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    packed = image.packed_file.size if image.packed_file else 0
-    space, alpha = image.colorspace_settings.name, image.alpha_mode
-    return f"{image.name_full} {path} {stamp} {packed} {tuple(image.size)} {space} {alpha} {image.source}"

@@ -43,6 +43,12 @@ def has_dormant_tree(scene: bpy.types.Scene) -> bool:
     return not V5 and not scene.use_nodes and scene.node_tree is not None and len(scene.node_tree.nodes) > 0
 
 
+def wake_compositor_tree(scene: bpy.types.Scene) -> None:
+    """Switch on the tree of `has_dormant_tree`."""
+    if not V5:
+        scene.use_nodes = True
+
+
 def remove_compositor_tree(scene: bpy.types.Scene) -> None:
     """Undo `create_compositor_tree`."""
     if V5:

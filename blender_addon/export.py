@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ..backend.protocol import (
     write_json,
 )
 from . import camera as cameras
-from . import capture, compat, notices, temporary
+from . import capture, compat, looks, notices, temporary
 from . import character as characters
 from . import plate as plates
 from .character import Character
@@ -44,7 +44,7 @@ class ExportSettings:
     camera: name of a camera object; None takes the scene's, or its timeline markers'.
     plate: name of an image datablock; None takes the camera's background image.
     ground, ground_height, device: as `HarmonizeJob` has them.
-    samples: of the albedo and normal passes, per pixel.
+    samples: of the albedo and normal passes, per pixel. multilayer: as `HarmonizeJob` has it.
     """
 
     camera: str | None = None
@@ -53,6 +53,7 @@ class ExportSettings:
     ground_height: float | None = None
     device: str = "auto"
     samples: int = 32
+    multilayer: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def check(
         raise PenumbraError(f"The meshes of “{character.name}” have no faces.", "Give the character a body with faces.")
     if not hasattr(scene, "cycles"):
         raise PenumbraError(
-            "Cycles is switched off.", "Switch on the Cycles Render Engine in Preferences, Add-ons, and try again."
+            "Cycles is switched off.",
+            "Switch on the Cycles Render Engine in Preferences, Add-ons, and try again.",
+            fix="penumbra.enable_cycles",
         )
 
 
@@ -90,12 +93,15 @@ def export_frames(
     folder: Path,
     settings: ExportSettings,
     progress: Progress = lambda stage, fraction: None,
+    finished: Mapping[int, str] | None = None,
 ) -> Exported:
     """Write a `HarmonizeJob` and all that it names into `folder`.
 
     Blocks until it is done; `progress(stage, fraction)` may raise `Cancelled` between steps. The scene is read from
     a temporary copy and stays as it was, also after an error. A frame that is in the folder already, made from the
     same scene, is not rendered again. Raises PenumbraError, with the frame's number where one frame is at fault.
+
+    finished: keys by frame number; a frame that would have this key is left out of the job.
     """
     numbers = sorted(set(frames))
     check(scene, view_layer, character, settings)
@@ -110,8 +116,18 @@ def export_frames(
                 label = stage if len(numbers) == 1 else f"{stage}, frame {number} ({i + 1} of {len(numbers)})"
                 progress(label, (i + part) / len(numbers))
 
-            done.append(_export_frame(scene, copy, copied, number, folder, settings, show))
-    job = HarmonizeJob(character.name, tuple(done), settings.ground, settings.ground_height, settings.device)
+            frame = _export_frame(
+                scene, character, copy, copied, number, folder, settings, show, (finished or {}).get(number)
+            )
+            done += [frame] if frame else []
+    job = HarmonizeJob(
+        character.name,
+        tuple(done),
+        settings.ground,
+        settings.ground_height,
+        settings.device,
+        multilayer=settings.multilayer,
+    )
     job.save(folder)
     progress("Exported", 1.0)
     return Exported(job, notices.scene_notices(scene, view_layer, character, settings))
@@ -119,34 +135,39 @@ def export_frames(
 
 def _export_frame(
     scene: bpy.types.Scene,
+    character: Character,
     copy: bpy.types.Scene,
     roles: dict[bpy.types.Object, str],
     number: int,
     folder: Path,
     settings: ExportSettings,
     progress: Progress,
-) -> Frame:
+    finished: str | None,
+) -> Frame | None:
     progress("Reading the character", 0.0)
     added = temporary.replace_camera(copy, cameras.camera_at(scene, settings.camera, number))
     try:
-        captured = capture.capture(copy, roles, number)
+        captured = capture.capture(copy, roles, number, character.armature)
         box = _character_box(captured, number)
         progress("Reading the plate", 0.2)
-        plate = plates.write_plate(plates.find_plate(scene, settings, number), number, scene.render, folder)
+        found = plates.find_plate(scene, settings, number)
+        plate = plates.write_plate(found, number, scene.render, folder)
         key = _key(captured, plate, settings)
+        if key == finished:
+            return None
         place = folder / f"frame_{number:04d}"
-        finished = place / "key.txt"
+        rendered = place / "key.txt"
         progress("Rendering albedo and normals", 0.3)
-        if not (finished.is_file() and finished.read_text("utf-8") == key):
+        if not (rendered.is_file() and rendered.read_text("utf-8") == key):
             place.mkdir(exist_ok=True)
-            finished.unlink(missing_ok=True)
+            rendered.unlink(missing_ok=True)
             save_meshes(place / "meshes.npz", captured.meshes)
             border = (copy.render.use_border, copy.render.use_crop_to_border)
             cameras.set_border(copy.render, box)
             temporary.render(copy, number, str(place / "passes.exr"))
             copy.render.use_border, copy.render.use_crop_to_border = border
             _restore_border(scene, copy)
-            finished.write_text(key, "utf-8")
+            rendered.write_text(key, "utf-8")
     finally:
         bpy.data.batch_remove(added)
     names = {name: f"{copy.view_layers[0].name}.{label}" for name, (_, label) in compat.PASSES.items()}
@@ -159,6 +180,7 @@ def _export_frame(
         str(plate),
         plates.COLORSPACE,
         key,
+        look={**captured.look, "plate": looks.plate_look(found)},
     )
 
 

@@ -41,6 +41,12 @@ class Request:
     output: Path | None = None
 
 
+def check(request: Request) -> None:
+    """Find at once what would stop the job. Raises PenumbraError."""
+    export.check(request.scene, request.view_layer, request.character, request.settings)
+    passes.check(request.scene)
+
+
 def harmonize(request: Request, exporting: Export) -> jobs.Steps:
     """The whole job. The scene changes in the last step, and as one step of undo.
 
@@ -56,7 +62,7 @@ def harmonize(request: Request, exporting: Export) -> jobs.Steps:
     )
     folder, resumable = _job_folder(request)
     try:
-        export.check(request.scene, request.view_layer, request.character, settings)
+        check(request)
         backend = preferences.backend()  # warms up while the scene is exported
         job_id = uuid.uuid4().hex
         notices = yield from exporting(request, folder, job_id)

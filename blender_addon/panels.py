@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
+from mathutils import Vector
 
 from ..backend.protocol import PenumbraError
-from . import drawing, export, jobs, notices, passes, plate, properties
+from . import backend_process, drawing, export, jobs, notices, passes, plate, preferences, properties
 from .character import Character
 
 
@@ -35,9 +38,12 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
             "penumbra.harmonize", icon="SHADING_RENDERED", text="Harmonize Again" if has_result else "Harmonize Shading"
         )
         outcome = job.outcome if job and has_result else None
-        if job and job.problem:
-            problem = job.problem
-        _draw_findings(layout, context, character, problem, outcome)
+        if not has_result:
+            layout.operator("penumbra.load_result", icon="FILE_FOLDER")
+        failed = bool(job and job.problem and job.of_file)
+        _draw_findings(layout, context, character, job.problem if failed else problem, outcome, failed)
+        if backend_process.running():
+            layout.operator("penumbra.release_backend", icon="MEMORY")
 
 
 class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
@@ -59,15 +65,33 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
         for name, node in passes.result_nodes(context.scene).items():
             column = layout.column()
             column.label(text=name, icon="ARMATURE_DATA")
+            if changed := passes.outdated(context, name, properties.export_settings(context.scene)):
+                drawing.text(column, context, f"Outdated: {' and '.join(changed)} changed since", "ERROR")
+            if light := light_text(passes.record(node, context.scene.frame_current), context.scene.camera):
+                drawing.text(column, context, light, "LIGHT_SUN")
             for socket in ("Shading Strength", "Shadow Strength", "Mute"):
                 column.prop(node.inputs[socket], "default_value", text=socket.removesuffix(" Strength"), slider=True)
             if not any(output.is_linked for output in node.outputs):
                 column.operator("penumbra.connect").character = name
+            column.operator("penumbra.relight", icon="LIGHT").character = name
             column.operator("penumbra.remove", icon="TRASH").character = name
+        layout.operator("penumbra.compare", icon="SPLIT_VERTICAL")
         if not passes.is_plate_exact(context.scene):
             warning = layout.column()
             drawing.text(warning, context, "The plate is not shown exactly as it is", "INFO")
             warning.operator("penumbra.use_standard_view")
+
+
+def light_text(record: dict[str, Any], camera: bpy.types.Object | None) -> str:
+    """The light that was found, as the camera sees it, and how sure it is; empty where that is not known."""
+    light = record.get("light", {})
+    if camera is None or not light.get("dominant_direction_world"):
+        return ""
+    to_light = camera.matrix_world.to_3x3().normalized().transposed() @ Vector(light["dominant_direction_world"])
+    sides = zip(to_light, (("right", "left"), ("above", "below"), ("the camera's side", "behind")), strict=True)
+    parts = sorted(((abs(part), names[0] if part > 0 else names[1]) for part, names in sides), reverse=True)
+    where = " and ".join(name for size, name in parts[:2] if size > 0.3)
+    return f"Light from {where}, {light['confidence']:.0%} sure"
 
 
 def _look(context: bpy.types.Context) -> tuple[Character | None, PenumbraError | None]:
@@ -77,6 +101,8 @@ def _look(context: bpy.types.Context) -> tuple[Character | None, PenumbraError |
         character = properties.chosen_character(context)
         settings = properties.export_settings(context.scene)
         export.check(context.scene, context.view_layer, character, settings)
+        passes.check(context.scene)
+        preferences.backend_python()
     except PenumbraError as problem:
         return character, problem
     return character, None
@@ -100,6 +126,7 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, charact
         height.enabled = not settings.ground_automatic
         height.prop(settings, "ground_height")
     layout.prop(settings, "output", placeholder="Beside the file")
+    layout.prop(settings, "multilayer")
 
 
 def _draw_plate(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -125,11 +152,18 @@ def _draw_findings(
     character: Character | None,
     problem: PenumbraError | None,
     outcome: jobs.Outcome | None,
+    job_failed: bool,
 ) -> None:
     """What is missing or failed, or what came of the last job and is known about the next one."""
     if problem:
         drawing.text(layout, context, problem.message, "ERROR")
         drawing.text(layout, context, problem.remedy, "BLANK1")
+        row = layout.row()
+        if problem.fix:
+            row.operator(problem.fix, icon="TOOL_SETTINGS")
+        if job_failed:
+            row.operator("penumbra.open_log", icon="TEXT")
+            row.operator("penumbra.report_problem", icon="URL")
         return
     if outcome:
         drawing.text(layout, context, outcome.message, "CHECKMARK")

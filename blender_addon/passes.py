@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, replacing
-from . import compat, export
+from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, replacing, write_json
+from . import compat, export, looks
 from . import plate as plates
 from .camera import frame_size
 
@@ -24,6 +25,7 @@ CHARACTER = "penumbra_character"  # on the group
 IMAGE = "penumbra_image"  # on an image: "character/role"
 FRAMES = "penumbra_frames"  # on the group: frames whose images lie in its folder
 CREATED_TREE = "penumbra_created_tree"  # on the group: the compositor was empty before
+RECORDS = "penumbra_records"  # on the group: what its frames were made of and the light found, as JSON
 FORMER = "penumbra_former"  # on the group: node and socket that our link to the output replaced
 
 ROLES = ("albedo", "shading", "shadow", "occlusion")
@@ -56,30 +58,70 @@ def apply_result(
     notices: list[str] = []
     frames = [frame.number for frame in result.frames]
     plate = _plate_image(scene, settings, frames[0])
-    sources = _sources(result, folder, with_plate=plate is None)
     target = _target(character, output_dir, len(frames), notices)
-    files = _keep(sources, target, folder) if target else sources
+    if target is None:
+        files, records = _sources(result, folder, with_plate=plate is None), _records(result, folder)
+    else:
+        files = keep_result(result, folder, target, with_plate=plate is None)
+        records = _kept_records(target, frames)
+    return _show(scene, character, files, frames, records, plate, notices, packed=target is None)
+
+
+def load_result(scene: bpy.types.Scene, character: str, target: Path, settings: ExportSettings) -> Applied:
+    """Show the images that `keep_result` left in a folder, without a backend. Raises PenumbraError where none are."""
+    files: dict[str, dict[int, Path]] = {}
+    for role in (*ROLES, "plate"):
+        for path in sorted(target.glob(f"{role}_*.exr")):
+            files.setdefault(role, {})[int(path.stem.rpartition("_")[2])] = path
+    frames = sorted(set.intersection(*(set(files.get(role, ())) for role in ROLES)))
+    if not frames:
+        raise PenumbraError(
+            f"There is no result in {target}.", "Choose the folder that holds shading_0001.exr and the like."
+        )
+    plate = _plate_image(scene, settings, frames[0])
+    if plate is not None or "plate" not in files:
+        files.pop("plate", None)
+    return _show(scene, character, files, frames, _kept_records(target, frames), plate, [])
+
+
+def _show(
+    scene: bpy.types.Scene,
+    character: str,
+    files: dict[str, dict[int, Path]],
+    frames: list[int],
+    records: dict[str, dict[str, Any]],
+    plate: plates.Plate | None,
+    notices: list[str],
+    packed: bool = False,
+) -> Applied:
+    """Make or update a character's node from images: role → frame → file."""
+    if plate is None and "plate" not in files:
+        raise PenumbraError(
+            "The plate of this result is missing.", "Give the camera a background image, or pick an image in the panel."
+        )
     tree, created = _tree(scene)
     node = result_node(scene, character)
     group = node.node_tree if node else _new_group(character, created)
-    frames = sorted({*frames, *(group.get(FRAMES, ()) if target else ())})
+    made = len(frames)
+    frames = sorted({*frames, *(() if packed else group.get(FRAMES, ()))})
     group[FRAMES] = frames
-    span = frames if frames[-1] - frames[0] + 1 == len(frames) else [result.frames[-1].number]
-    if target and len(result.frames) > 1 and len(span) == 1:
+    group[RECORDS] = json.dumps({**json.loads(group.get(RECORDS, "{}")), **records})
+    last = max(files["shading"])
+    span = frames if frames[-1] - frames[0] + 1 == len(frames) else [last]
+    if not packed and made > 1 and len(span) == 1:
         notices.append("The frames have gaps, so the compositor shows the last one only.")
     images = {
         role: _image(character, role, paths[max(paths) if len(span) == 1 else min(paths)], len(span) > 1)
         for role, paths in files.items()
     }
-    if target is None:
+    if packed:
         _pack(images, character)
     _build(group, images, span, plate)
     if node is None:
         node = _new_node(tree, group, character)
         _link(tree, node)
     linked = _reaches_output(tree, node)
-    notices += _link_notices(scene, node, linked)
-    return Applied(node, linked, tuple(notices))
+    return Applied(node, linked, (*notices, *_link_notices(scene, node, linked)))
 
 
 def result_nodes(scene: bpy.types.Scene) -> dict[str, bpy.types.Node]:
@@ -93,6 +135,31 @@ def result_nodes(scene: bpy.types.Scene) -> dict[str, bpy.types.Node]:
 def result_node(scene: bpy.types.Scene, character: str) -> bpy.types.Node | None:
     """A character's node; its inputs "Shading Strength", "Shadow Strength" and "Mute" are the result's controls."""
     return result_nodes(scene).get(character)
+
+
+def outdated(context: bpy.types.Context, character: str, settings: ExportSettings) -> list[str]:
+    """Which of "pose", "camera" and "plate" have changed since the result of the current frame was made."""
+    node, rig = result_node(context.scene, character), context.view_layer.objects.get(character)
+    if node is None or rig is None or rig.type != "ARMATURE" or context.scene.camera is None:
+        return []
+    made_of = record(node, context.scene.frame_current).get("look", {})
+    try:
+        plate = plates.find_plate(context.scene, settings)
+    except PenumbraError:
+        plate = None
+    now = looks.look(context.evaluated_depsgraph_get(), rig, plate) if made_of else {}
+    return [name for name, was in made_of.items() if now.get(name) != was]
+
+
+def role_image(character: str, role: str) -> bpy.types.Image | None:
+    """The image of one role of a character's result."""
+    mark = f"{character}/{role}"
+    return next((image for image in bpy.data.images if image.get(IMAGE) == mark), None)
+
+
+def record(node: bpy.types.Node, frame: int) -> dict[str, Any]:
+    """What a frame of a result was made of: "key", "look" and the "light" that was found; empty where unknown."""
+    return json.loads(node.node_tree.get(RECORDS, "{}")).get(str(frame), {})
 
 
 def link_to_output(scene: bpy.types.Scene, character: str) -> None:
@@ -192,8 +259,7 @@ def _sources(result: HarmonizeResult, folder: Path, *, with_plate: bool) -> dict
 
 def _target(character: str, output_dir: Path | None, count: int, notices: list[str]) -> Path | None:
     """The folder for the images; None where they are to be packed."""
-    beside = Path(bpy.data.filepath).parent / "penumbra" / bpy.path.clean_name(character) if bpy.data.filepath else None
-    target = output_dir / bpy.path.clean_name(character) if output_dir else beside
+    target = folder_of(character, output_dir) if output_dir or bpy.data.filepath else None
     if target is not None:
         try:
             export.make_writable(target)
@@ -207,19 +273,59 @@ def _target(character: str, output_dir: Path | None, count: int, notices: list[s
     return None
 
 
-def _keep(sources: dict[str, dict[int, Path]], target: Path, folder: Path) -> dict[str, dict[int, Path]]:
-    """Copy the images to where they stay, with what re-lighting needs."""
+def keep_result(
+    result: HarmonizeResult, folder: Path, target: Path, *, with_plate: bool, facts: Mapping[str, Any] | None = None
+) -> dict[str, dict[int, Path]]:
+    """Copy a job's images to where they stay, with what re-lighting needs; a frame's record comes last.
+
+    facts: what the records are to hold besides. Returns role → frame → file. Each file is written atomically. Raises
+    PenumbraError.
+    """
     kept: dict[str, dict[int, Path]] = {}
-    for role, paths in sources.items():
+    for role, paths in _sources(result, folder, with_plate=with_plate).items():
         for number, path in paths.items():
             kept.setdefault(role, {})[number] = target / f"{role}_{number:04d}{path.suffix}"
             _copy(path, kept[role][number])
-    for frame in HarmonizeResult.load(folder).frames if (folder / "result.json").is_file() else ():
-        for name in ("rics", "probe"):
+    records = _records(result, folder)
+    for frame in result.frames:
+        for name in ("rics", "probe", "multilayer"):
             path = folder / getattr(frame, name)
             if path.is_file():
+                name = "penumbra" if name == "multilayer" else name
                 _copy(path, target / f"{name}_{frame.number:04d}{path.suffix}")
+        write_json(record_path(target, frame.number), {**records.get(str(frame.number), {}), **(facts or {})})
     return kept
+
+
+def record_path(target: Path, number: int) -> Path:
+    """The file that says what a frame's images were made of; it is there once all of them are."""
+    return target / f"frame_{number:04d}.json"
+
+
+def _kept_records(target: Path, frames: list[int]) -> dict[str, dict[str, Any]]:
+    paths = {number: record_path(target, number) for number in frames}
+    return {str(number): json.loads(path.read_text("utf-8")) for number, path in paths.items() if path.is_file()}
+
+
+def _records(result: HarmonizeResult, folder: Path) -> dict[str, dict[str, Any]]:
+    """By frame: the key and the look of its input, and the light that was found."""
+    if not (folder / "job.json").is_file():
+        return {}
+    job = HarmonizeJob.load(folder)
+    asked = {frame.number: frame for frame in job.frames}
+    records = {}
+    for frame in result.frames:
+        probe = json.loads((folder / frame.probe).read_text("utf-8"))
+        light = {name: probe.get(name) for name in ("dominant_direction_world", "strength", "confidence")}
+        records[str(frame.number)] = {"key": asked[frame.number].key, "look": asked[frame.number].look, "light": light}
+    return records
+
+
+def folder_of(character: str, output_dir: Path | None) -> Path:
+    """Where a character's images go, by default beside the .blend file. Raises PenumbraError where it has no place."""
+    if output_dir is None and not bpy.data.filepath:
+        raise PenumbraError("The .blend file has no place yet.", "Save it first, or name a folder.")
+    return (output_dir or Path(bpy.data.filepath).parent / "penumbra") / bpy.path.clean_name(character)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -236,11 +342,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _image(character: str, role: str, path: Path, sequence: bool) -> bpy.types.Image:
-    mark = f"{character}/{role}"
-    image = next((i for i in bpy.data.images if i.get(IMAGE) == mark), None)
+    image = role_image(character, role)
     if image is None:
         image = bpy.data.images.load(str(path))
-        image[IMAGE] = mark
+        image[IMAGE] = f"{character}/{role}"
         image.name = f"{character} {role.capitalize()}"
     if image.packed_file:
         image.unpack(method="REMOVE")
@@ -366,15 +471,19 @@ def _plate_node(group: bpy.types.NodeTree, plate: plates.Plate) -> bpy.types.Nod
 
 def _tree(scene: bpy.types.Scene) -> tuple[bpy.types.NodeTree, bool]:
     """The compositor tree, and whether it was created now."""
+    check(scene)
     tree = compat.compositor_tree(scene)
-    if tree is not None:
-        return tree, False
-    if compat.has_dormant_tree(scene):
+    return (tree, False) if tree is not None else (compat.create_compositor_tree(scene), True)
+
+
+def check(scene: bpy.types.Scene) -> None:
+    """Raises PenumbraError where no result can be shown in the scene's compositor."""
+    if compat.compositor_tree(scene) is None and compat.has_dormant_tree(scene):
         raise PenumbraError(
             "The scene's compositor nodes are switched off.",
             "Switch on Use Nodes in the compositor, or delete its nodes.",
+            fix="penumbra.use_compositor",
         )
-    return compat.create_compositor_tree(scene), True
 
 
 def _new_node(tree: bpy.types.NodeTree, group: bpy.types.NodeTree, character: str) -> bpy.types.Node:

@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 
 from ..backend.protocol import PenumbraError, replacing
-from . import capture, compat, temporary
+from . import compat, looks, temporary
 from .camera import camera_at, frame_size
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def find_plate(scene: bpy.types.Scene, settings: ExportSettings, frame: int | No
                 f"The background of “{camera.name}” is a movie clip.", "Pick the same file as an image in the panel."
             )
         raise PenumbraError(
-            "There is no plate.", f"Give “{camera.name}” a background image, or pick an image in the panel."
+            "There is no plate.",
+            f"Give “{camera.name}” a background image, or pick an image in the panel.",
+            fix="penumbra.open_plate",
         )
     return _placed(next((b for b in backgrounds if b.show_background_image), backgrounds[0]))
 
@@ -100,9 +102,9 @@ def write_plate(plate: Plate, frame: int, render: bpy.types.RenderSettings, fold
     A plate that is in the folder already is not written again. Raises PenumbraError where it cannot be read.
     """
     width, height = frame_size(render)
-    key = f"{capture.image_stamp(plate.image)} {plate} {width} {height} {frame if plate.is_animated else 0}"
+    key = f"{looks.image_stamp(plate.image)} {plate} {width} {height} {frame if plate.is_animated else 0}"
     if plate.image.source == "SEQUENCE" and (shown := sequence_path(plate, frame)).is_file():
-        key += f" {shown.stat().st_mtime_ns}"
+        key += f" {looks.file_digest(shown)}"
     if plate.image.is_dirty:
         key += hashlib.blake2b(temporary.pixels_of(plate.image)).hexdigest()
     path = folder / f"plate_{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.exr"
@@ -112,9 +114,9 @@ def write_plate(plate: Plate, frame: int, render: bpy.types.RenderSettings, fold
         size = _image_size(plate, frame)
         _write_image(plate, frame, size, partial)
         if not plate.fits((width, height), frame):
-            pixels = _read_exr(partial)
+            pixels = read_exr(partial)
             aspect = render.pixel_aspect_x / render.pixel_aspect_y
-            _write_exr(partial, framed(pixels, plate, (width, height), aspect))
+            write_exr(partial, framed(pixels, plate, (width, height), aspect))
     return path
 
 
@@ -218,7 +220,7 @@ def _write_image(plate: Plate, frame: int, size: tuple[int, int], path: Path) ->
         temporary.render(scene, frame, str(path))
 
 
-def _read_exr(path: Path) -> np.ndarray:
+def read_exr(path: Path) -> np.ndarray:
     image = bpy.data.images.load(str(path))
     image.colorspace_settings.name = "Non-Color"  # the values as they are
     try:
@@ -227,7 +229,7 @@ def _read_exr(path: Path) -> np.ndarray:
         bpy.data.images.remove(image)
 
 
-def _write_exr(path: Path, pixels: np.ndarray) -> None:
+def write_exr(path: Path, pixels: np.ndarray) -> None:
     image = bpy.data.images.new("Penumbra Plate", pixels.shape[1], pixels.shape[0], alpha=True, float_buffer=True)
     try:
         image.colorspace_settings.name = "Non-Color"  # `save` encodes linear images as sRGB

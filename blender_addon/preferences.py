@@ -161,7 +161,9 @@ def backend_python() -> Path:
     except PenumbraError:
         if store().unfinished():
             raise PenumbraError(
-                "The backend's installation was interrupted.", "Continue it in the extension's preferences."
+                "The backend's installation was interrupted.",
+                "Continue it in the extension's preferences.",
+                fix="penumbra.show_preferences",
             ) from None
         raise
 

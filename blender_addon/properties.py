@@ -53,6 +53,10 @@ class PenumbraSettings(bpy.types.PropertyGroup):
         subtype="DIR_PATH",
         options={"PATH_SUPPORTS_BLEND_RELATIVE"},
     )
+    multilayer: bpy.props.BoolProperty(
+        name="Multilayer EXR",
+        description="Write each frame also as one EXR with all layers and a matte, for Nuke and Fusion",
+    )
 
 
 def chosen_character(context: bpy.types.Context) -> Character:
@@ -79,7 +83,7 @@ def chosen_frames(scene: bpy.types.Scene) -> tuple[int, ...]:
     return (scene.frame_current,)
 
 
-def export_settings(scene: bpy.types.Scene) -> ExportSettings:
+def export_settings(scene: bpy.types.Scene, *, multilayer: bool = False) -> ExportSettings:
     """The scene's settings as the exporter takes them."""
     settings = scene.penumbra
     return ExportSettings(
@@ -87,6 +91,7 @@ def export_settings(scene: bpy.types.Scene) -> ExportSettings:
         ground=settings.ground,
         ground_height=None if settings.ground_automatic else settings.ground_height,
         device=preferred_device(),
+        multilayer=multilayer or settings.multilayer,
     )
 
 

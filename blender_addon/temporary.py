@@ -39,6 +39,9 @@ def empty_scene() -> Iterator[bpy.types.Scene]:
     with _removing_temporary() as temporary:
         scene = bpy.data.scenes.new("Penumbra")
         temporary.append(scene)
+        for name in dir(scene.render):  # dates and times would make files differ that are the same
+            if name.startswith("use_stamp_"):
+                setattr(scene.render, name, False)
         tree = compat.create_compositor_tree(scene)
         if compat.V5:
             temporary.append(tree)

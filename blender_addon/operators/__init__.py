@@ -3,8 +3,22 @@
 
 import bpy
 
-from . import backend, harmonize, install, report, result
+from . import backend, compare, fixes, harmonize, install, relight, report, result
 
-register, unregister = bpy.utils.register_classes_factory(
-    (*harmonize.CLASSES, *result.CLASSES, *backend.CLASSES, *install.CLASSES, *report.CLASSES)
+_register, _unregister = bpy.utils.register_classes_factory(
+    tuple(
+        cls
+        for module in (harmonize, result, relight, compare, fixes, backend, install, report)
+        for cls in module.CLASSES
+    )
 )
+
+
+def register() -> None:
+    _register()
+    compare.add_key()
+
+
+def unregister() -> None:
+    compare.remove_key()
+    _unregister()

@@ -6,8 +6,8 @@ from __future__ import annotations
 import bpy
 
 from ...backend.protocol import PenumbraError
-from .. import export, jobs, properties
-from ..harmonize import Request, export_beside, export_here, harmonize
+from .. import jobs, properties
+from ..harmonize import Request, check, export_beside, export_here, harmonize
 from ..jobs import Job
 from .running import RunsJob
 
@@ -37,8 +37,7 @@ class PENUMBRA_OT_harmonize(RunsJob, bpy.types.Operator):  # noqa: N801 (Blender
         try:
             if jobs.running():
                 raise PenumbraError("Penumbra is already at work.")
-            request = requested(context)
-            export.check(request.scene, request.view_layer, request.character, request.settings)
+            check(requested(context))
         except PenumbraError as problem:
             cls.poll_message_set(str(problem))
             return False

@@ -11,7 +11,7 @@ from ...backend.protocol import PenumbraError
 from .. import passes
 
 
-class _OnResult:
+class OnResult:
     """Base of the operators that work on one character's result."""
 
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
@@ -42,7 +42,7 @@ class _OnResult:
         return {"FINISHED"}
 
 
-class PENUMBRA_OT_remove(_OnResult, bpy.types.Operator):  # noqa: N801
+class PENUMBRA_OT_remove(OnResult, bpy.types.Operator):  # noqa: N801
     """Take the result out of the compositor, and leave it as it was before"""
 
     bl_idname = "penumbra.remove"
@@ -52,7 +52,7 @@ class PENUMBRA_OT_remove(_OnResult, bpy.types.Operator):  # noqa: N801
         passes.remove_result(scene, character)
 
 
-class PENUMBRA_OT_connect(_OnResult, bpy.types.Operator):  # noqa: N801
+class PENUMBRA_OT_connect(OnResult, bpy.types.Operator):  # noqa: N801
     """Make the result the compositor's output; removing it brings the former output back"""
 
     bl_idname = "penumbra.connect"

@@ -55,11 +55,17 @@ def _render(folder: Path) -> None:
     """One flat image of each kind for every frame of the job."""
     job = json.loads((folder / "job.json").read_text())
     frames = []
+    if job["only_light"]:  # the same for all, as the frames agree on it
+        light = json.dumps({"of": [frame["key"] for frame in job["frames"]]})
+        for frame in job["frames"]:
+            (folder / f"light_{frame['number']:04}.json").write_text(light)
+        job["frames"] = []
     for frame in job["frames"]:
         size = frame["camera"]["width"], frame["camera"]["height"]
         images = {"shading": (0.5, 0.4, 0.3), "shadow": (0.8, 0.8, 0.9), "occlusion": (0.25,) * 3, "albedo": (0.6,) * 3}
         paths = {name: _write_image(folder / f"{name}_{frame['number']:04}.exr", size, c) for name, c in images.items()}
-        (folder / "probe.json").write_text("{}")
+        light = (folder / frame["light"]).read_text() if frame["light"] else "{}"
+        (folder / "probe.json").write_text(light)
         (folder / "rics.npz").write_bytes(b"")
         frames.append(
             {"number": frame["number"], "key": frame["key"], "rics": "rics.npz", "probe": "probe.json", **paths}

@@ -235,6 +235,7 @@ def test_a_plate_of_another_shape_is_shown_as_the_job_saw_it(scene: bpy.types.Sc
     cropped = {role: values[:, 8:56] for role, values in images(1).items()}
     for role, values in cropped.items():
         pixels.save(folder / f"{role}_1.exr", values)
+    (folder / "none.json").write_text("{}")
     passes.apply_result(scene, "Rig", HarmonizeResult(result_frames(1), {}, "cpu", {}), folder, SETTINGS)
     made = pixels.render(scene, tmp_path / "made.exr")[..., :3]
     np.testing.assert_allclose(made, pixels.composite(PLATE[:, 8:56], cropped), atol=1e-3)

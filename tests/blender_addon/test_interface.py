@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the panel offers and marks: fixes for what is missing, outdated results, earlier results, before and after."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import bpy
+import pytest
+from penumbra.backend.protocol import PenumbraError
+from penumbra.blender_addon import backend_process, compat, panels, passes, preferences, properties
+
+SETTINGS = properties.export_settings
+
+
+def problem() -> PenumbraError | None:
+    return panels._look(bpy.context)[1]
+
+
+def fix(found: PenumbraError | None, **options: object) -> set[str]:
+    """Run the operator of the problem's button."""
+    assert found
+    assert found.fix
+    module, name = found.fix.split(".")
+    return getattr(getattr(bpy.ops, module), name)(**options)
+
+
+def test_no_camera_and_no_plate_are_mended_by_their_buttons(scene, tmp_path: Path) -> None:
+    plate = scene.camera.data.background_images[0].image.filepath
+    bpy.data.objects.remove(scene.camera)
+    assert fix(problem()) == {"FINISHED"}
+    assert scene.camera
+    found = problem()
+    assert "no plate" in found.message
+    assert fix(found, filepath=bpy.path.abspath(plate)) == {"FINISHED"}
+    assert scene.penumbra.plate
+    assert scene.camera.data.background_images[0].image == scene.penumbra.plate
+    assert problem() is None
+
+
+def test_a_plate_that_is_no_image_is_refused(scene, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(RuntimeError, match="no image"):
+        bpy.ops.penumbra.open_plate(filepath=str(tmp_path / "notes.txt"))
+    assert scene.penumbra.plate is None
+
+
+@pytest.mark.skipif(compat.V5, reason="4.5 only: later compositors cannot be switched off")
+def test_a_compositor_that_is_switched_off_is_told_before_the_work(scene) -> None:
+    scene.use_nodes = True
+    scene.use_nodes = False
+    assert not bpy.ops.penumbra.harmonize.poll()
+    assert fix(problem()) == {"FINISHED"}
+    assert problem() is None
+
+
+def test_without_a_backend_the_panel_offers_to_install_it(scene, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(backend_process, "ROOT", tmp_path)
+    monkeypatch.delenv(backend_process.PYTHON_VARIABLE, raising=False)
+    assert problem().fix == "penumbra.show_preferences"
+
+
+def test_pose_camera_and_plate_that_change_outdate_the_result(harmonized_by, scene) -> None:
+    harmonized_by("render")
+    scene.frame_set(1)  # what is posed is what is keyed
+    bpy.ops.penumbra.harmonize()
+
+    def outdated() -> list[str]:
+        return passes.outdated(bpy.context, "Rig", SETTINGS(scene))
+
+    assert outdated() == []
+    chest = bpy.data.objects["Rig"].pose.bones["Chest"]
+    chest.location.x += 0.01
+    bpy.context.view_layer.update()
+    assert outdated() == ["pose"]
+    chest.location.x -= 0.01
+    scene.camera.location.x += 0.01
+    bpy.context.view_layer.update()
+    assert outdated() == ["camera"]
+    scene.camera.location.x -= 0.01
+    bpy.context.view_layer.update()
+    assert outdated() == [], "what is put back is as it was"
+    path = Path(bpy.path.abspath(scene.camera.data.background_images[0].image.filepath))
+    content = path.read_bytes()
+    os.utime(path, ns=(1, 1))
+    assert outdated() == [], "a copy of the plate is the plate"
+    path.write_bytes(content + b"\0")
+    assert outdated() == ["plate"]
+    scene.frame_set(2)
+    assert outdated() == [], "of this frame there is no result"
+
+
+def test_every_frame_of_a_range_knows_its_own_pose(harmonized_by, scene) -> None:
+    harmonized_by("render")
+    scene.penumbra.frames = "RANGE"
+    bpy.ops.penumbra.harmonize()
+    for number in (1, 2, 3):
+        scene.frame_set(number)
+        assert passes.outdated(bpy.context, "Rig", SETTINGS(scene)) == []
+
+
+def test_an_earlier_result_is_shown_without_a_backend(harmonized_by, scene, tmp_path: Path, monkeypatch) -> None:
+    harmonized_by("render")
+    scene.penumbra.frames = "RANGE"
+    bpy.ops.penumbra.harmonize()
+    bpy.ops.penumbra.remove()
+    assert not passes.result_nodes(scene)
+    monkeypatch.setattr(preferences, "backend", lambda: pytest.fail("no backend is needed"))
+    assert bpy.ops.penumbra.load_result(directory=str(tmp_path / "penumbra" / "Rig")) == {"FINISHED"}
+    node = passes.result_node(scene, "Rig")
+    assert list(node.node_tree[passes.FRAMES]) == [1, 2, 3]
+    scene.frame_set(2)
+    assert passes.outdated(bpy.context, "Rig", SETTINGS(scene)) == []
+    with pytest.raises(RuntimeError, match="no result"):
+        bpy.ops.penumbra.load_result(directory=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("direction", "text"), [((0, 0, 1), "Light from above"), ((-1, -1, 0), "Light from left and the camera's side")]
+)
+def test_the_light_in_words(scene, direction: tuple[float, ...], text: str) -> None:
+    scene.camera.rotation_euler.x = 1.5707963
+    bpy.context.view_layer.update()
+    record = {"light": {"dominant_direction_world": direction, "confidence": 0.5, "strength": 1.0}}
+    assert panels.light_text(record, scene.camera) in (
+        f"{text}, 50% sure",
+        "Light from the camera's side and left, 50% sure",
+    )
+    assert panels.light_text({}, scene.camera) == ""
