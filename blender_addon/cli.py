@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`blender -b scene.blend --command penumbra harmonize [--frames A-B] [--out DIR] [--character NAME]`
+"""`blender -b scene.blend --command penumbra harmonize|light|collect …`, for farms and scripts.
 
-The file comes before `--command`, as everything after it belongs to the command. The exit status is 0 only where the
-result was written.
+The file comes before `--command`, as everything after it belongs to the command.
 """
 
 from __future__ import annotations
@@ -14,10 +13,31 @@ from pathlib import Path
 import bpy
 
 from ..backend.protocol import Cancelled, PenumbraError
-from . import jobs, properties
-from .character import character_named, only_character
-from .harmonize import Request, export_here, harmonize
+from . import farm, harmonize, jobs, preferences, properties
+from .character import Character, character_named, only_character
+from .farm import Task
+from .harmonize import Request
 from .jobs import Job
+
+DONE, FAILED, USAGE, SCENE, NO_BACKEND, CANCELLED = 0, 1, 2, 3, 4, 130
+EPILOG = """
+The images go to FOLDER/CHARACTER, FOLDER being --out, else the panel's Output, else "penumbra" beside the .blend file.
+Every frame is written as soon as it is done. A frame that is there, made from the same scene, is left as it is, so that
+a run that was interrupted or is repeated does only what is missing; delete the folder to make everything anew. Nothing
+is locked; several runs may share a folder.
+
+The .blend file is not written. NAME_penumbra.blend beside the images is a copy of it whose compositor shows them. Load
+Result, in the panel, shows them in any other file later. Neither needs a backend.
+
+chunks      Frames that belong together share one light. Give every chunk the whole range as --light: then they make the
+            files that one run makes. `penumbra light --frames 1-240` may go first, so that no chunk estimates it again,
+            and `penumbra collect` last, as chunks do not write the copy of the .blend file.
+exit code   0 done; 1 failed, another try may help; 2 wrong arguments; 3 the scene lacks something, another try will
+            not help; 4 no backend on this computer; 130 cancelled.
+environment PENUMBRA_BACKEND_PYTHON  the Python that runs the backend; goes before the preferences
+            PENUMBRA_WEIGHTS         the folder of the networks' weights; default: the extension's
+            A home folder is not needed. TMPDIR takes the temporary files.
+"""
 
 _command: object = None
 
@@ -28,19 +48,31 @@ def main(arguments: list[str]) -> int:
         options = _parser().parse_args(arguments)
     except SystemExit as end:  # argparse has said what is wrong; Blender wants a number
         return int(end.code or 0)
-    line = jobs.TerminalLine()
     try:
-        outcome = jobs.run_blocking(Job(harmonize(_request(options), export_here(line.show))), line)
+        job = _job(options)
     except PenumbraError as problem:
-        print(f"Penumbra: {problem}", file=sys.stderr)
-        return 1
+        return _fail(problem, SCENE)
+    try:
+        if options.what != "collect":
+            preferences.backend_python()
+    except PenumbraError as problem:
+        return _fail(problem, NO_BACKEND)
+    try:
+        outcome = jobs.run_blocking(job, jobs.TerminalLine())
+    except PenumbraError as problem:
+        return _fail(problem, FAILED)
     except Cancelled:
         print("Penumbra: cancelled", file=sys.stderr)
-        return 130
+        return CANCELLED
     for notice in outcome.notices:
         print(f"Penumbra: note: {notice}")
     print(f"Penumbra: {outcome.message}")
-    return 0
+    return DONE
+
+
+def _fail(problem: PenumbraError, status: int) -> int:
+    print(f"Penumbra: {problem}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,15 +80,28 @@ def _parser() -> argparse.ArgumentParser:
         prog="blender -b FILE.blend --command penumbra", description="Light a CG character by the photograph behind it."
     )
     commands = parser.add_subparsers(dest="what", required=True)
-    harmonizing = commands.add_parser("harmonize", help="shade the character by its plate and cast its shadow into it")
+    about = {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    harmonizing = commands.add_parser(
+        "harmonize", help="shade the character by its plate and cast its shadow into it", **about
+    )
+    light = commands.add_parser("light", help="only estimate the light of a range, before its chunks", **about)
+    collect = commands.add_parser("collect", help="only write the copy of the .blend file, after the chunks", **about)
+    for command in (harmonizing, light, collect):
+        command.add_argument(
+            "--out", type=Path, metavar="DIR", help="folder for the images; default: beside the .blend file"
+        )
+        command.add_argument(
+            "--character", metavar="NAME", help="its armature or a part of it; default: the only one in the scene"
+        )
+    for command in (harmonizing, light):
+        command.add_argument(
+            "--frames", type=_frames, metavar="A-B", help="one frame or a range; default: the file's current frame"
+        )
     harmonizing.add_argument(
-        "--frames", type=_frames, metavar="A-B", help="one frame or a range; default: the file's current frame"
+        "--light", type=_frames, metavar="A-B", help="the frames that share one light; default: --frames"
     )
     harmonizing.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the images; default: beside the .blend file"
-    )
-    harmonizing.add_argument(
-        "--character", metavar="NAME", help="its armature or a part of it; default: the only one in the scene"
+        "--multilayer", action="store_true", help="write each frame as one EXR with all layers and a matte as well"
     )
     return parser
 
@@ -74,22 +119,30 @@ def _frames(text: str) -> tuple[int, ...]:
     return frames
 
 
-def _request(options: argparse.Namespace) -> Request:
+def _job(options: argparse.Namespace) -> Job:
+    """What is asked for, checked. Raises PenumbraError where the scene does not have it."""
     scene, view_layer = bpy.context.scene, bpy.context.view_layer
-    if options.character:
-        character = character_named(options.character, view_layer)
-    elif scene.penumbra.character:
-        character = character_named(scene.penumbra.character.name, view_layer)
-    else:
-        character = only_character(view_layer)
-    return Request(
-        scene,
-        view_layer,
-        character,
-        options.frames or (scene.frame_current,),
-        properties.export_settings(scene),
-        options.out.resolve() if options.out else properties.output_folder(scene),
-    )
+    frames = getattr(options, "frames", None) or (scene.frame_current,)
+    light = getattr(options, "light", None) or frames
+    if not set(frames) <= set(light):
+        raise PenumbraError("The frames are not all in the range that shares the light.", "Widen --light.")
+    settings = properties.export_settings(scene, multilayer=getattr(options, "multilayer", False))
+    output = options.out.resolve() if options.out else properties.output_folder(scene)
+    task = Task(Request(scene, view_layer, _character(options.character), frames, settings, output), light)
+    target = task.target
+    if options.what == "collect":
+        return Job(farm.collect(task.request, target))
+    harmonize.check(task.request)
+    return Job(farm.estimate_light(task) if options.what == "light" else farm.harmonize(task))
+
+
+def _character(name: str | None) -> Character:
+    scene, view_layer = bpy.context.scene, bpy.context.view_layer
+    if name:
+        return character_named(name, view_layer)
+    if scene.penumbra.character:
+        return character_named(scene.penumbra.character.name, view_layer)
+    return only_character(view_layer)
 
 
 def register() -> None:

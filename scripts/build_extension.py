@@ -27,6 +27,7 @@ BELONGS = (
     "backend/",
     "blender_addon/",
     "assets/body/",
+    "assets/farm/",
     "assets/weights/",
 )
 REQUIRED = (

@@ -46,7 +46,7 @@ def test_a_range_is_written_and_reported(harmonized_by, scene, tmp_path, capsys)
 @pytest.mark.parametrize("behaviour", ["refuse", "crash"])
 def test_failure_has_a_status_and_a_sentence(harmonized_by, scene, tmp_path, capsys, behaviour):
     harmonized_by(behaviour)
-    assert cli.main(["harmonize", "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["harmonize", "--out", str(tmp_path / "out")]) == cli.FAILED
     shown = capsys.readouterr()
     assert shown.err.startswith("Penumbra: The ")
     assert "Traceback" not in shown.err
@@ -54,11 +54,11 @@ def test_failure_has_a_status_and_a_sentence(harmonized_by, scene, tmp_path, cap
 
 
 def test_no_character_of_that_name(scene, capsys):
-    assert cli.main(["harmonize", "--character", "Nobody"]) == 1
+    assert cli.main(["harmonize", "--character", "Nobody"]) == cli.SCENE
     assert "Nobody" in capsys.readouterr().err
 
 
 def test_an_empty_file_is_a_failure(extension, empty_scene, capsys):
-    assert cli.main(["harmonize"]) == 1
+    assert cli.main(["harmonize"]) == cli.SCENE
     assert capsys.readouterr().err.startswith("Penumbra: ")
     assert Path(bpy.data.filepath) == Path()

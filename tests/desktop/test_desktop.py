@@ -38,14 +38,15 @@ def test_command_line(installed):
     out = folder / "out"
     ended = blender.run("-b", str(demo(folder)), "--command", "penumbra", "harmonize", "--out", str(out))
     assert ended.returncode == 0, ended.stdout
-    assert "Penumbra: Shading and shadow of" in ended.stdout
-    assert list(out.rglob("*.exr"))
+    assert "1 made, 0 there already" in ended.stdout
+    assert list(out.rglob("shading_*.exr"))
+    assert list(out.rglob("*_penumbra.blend"))
 
 
 def test_command_line_fails_with_a_status(installed):
     blender, folder = installed
     ended = blender.run("-b", str(demo(folder)), "--command", "penumbra", "harmonize", "--character", "Nobody")
-    assert ended.returncode == 1, ended.stdout
+    assert ended.returncode == 3, ended.stdout
     assert "Nobody" in ended.stdout
 
 
