@@ -13,29 +13,24 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import time
-from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from .. import device as devices
 from ..images import srgb_decode, write_png
-from ..protocol import PenumbraError, replacing
+from ..training import Run, RunPlan, follow
 from ..weights import load_model, save_model
 from .dataset import VIEWS, Batch, Lesson, PlateData, ShadingData, batches, collate, view
 from .light_code import light_code, told_wrong
 from .losses import LossWeights, judgement, reconstruction
 from .network import ShadingConfig, ShadingDiscriminator, ShadingNet, crop_map
 
-CHECKPOINT = "checkpoint.safetensors"
 BUNDLED = ShadingConfig(
     encoder_stem=8,
     encoder_widths=(32, 64),
@@ -47,23 +42,21 @@ BUNDLED = ShadingConfig(
 )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One training run. minutes or steps ends it (minutes of training, over all resumptions).
+@dataclass(frozen=True, kw_only=True)
+class Plan(RunPlan):
+    """One training run.
 
     alone: share of the run in which only f learns, where there are plates. lessons: share up to which G is given the
         code of the true light. together: share after which G's losses teach f as well. halved: share on half-size
         pictures. critic_from: share after which D takes part.
     moments: of three views each in a batch. plates: of a lesson.
-    rate: Adam's, after a warm-up; falls along a cosine to a hundredth.
+    average: share of the averaged weights that a step keeps.
     share: of the reference tier among the drawn moments, at the run's begin and end.
     begin: the name of the weights that `Trainer.begin_with` was given, for the card.
     """
 
     network: ShadingConfig = BUNDLED
     losses: LossWeights = field(default_factory=LossWeights)
-    minutes: float | None = None
-    steps: int | None = None
     alone: float = 0.3
     lessons: float = 0.5
     together: float = 0.85
@@ -74,20 +67,17 @@ class Plan:
     rate: float = 2e-3
     average: float = 0.998
     share: tuple[float, float] = (0.1, 0.7)
-    seed: int = 0
     begin: str = ""
-
-    def to_json(self) -> dict:
-        return dataclasses.asdict(self)
 
 
 class Trainer:
-    """A run in its folder; goes on from the folder's checkpoint where there is one."""
+    """f, G and D in training; goes on from the folder's checkpoint where there is one."""
 
     def __init__(self, plan: Plan, folder: Path, device: torch.device) -> None:
         """Raises PenumbraError where the checkpoint was made by another network or is damaged."""
         torch.manual_seed(plan.seed)
-        self.plan, self.folder, self.device = plan, folder, device
+        self.run = Run(plan, folder)
+        self.plan, self.device = plan, device
         self.network = ShadingNet(plan.network).to(device)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         config = plan.network
@@ -97,36 +87,35 @@ class Trainer:
             "network": torch.optim.Adam([*self.network.parameters(), *self.head.parameters()], plan.rate, (0.9, 0.99)),
             "critic": torch.optim.Adam(self.critic.parameters(), plan.rate, (0.5, 0.99)),
         }
-        self.step, self.seconds = 0, 0.0
         self.seen = {"images": 0, "plates": 0}
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / CHECKPOINT).exists():
-            self._load()
+        self.seen = self.run.resume(self._parts, self._sizes).get("seen", self.seen)
 
     @property
-    def done(self) -> float:
-        """Share of the run that lies behind, in [0, 1]."""
-        behind = [self.step / self.plan.steps] if self.plan.steps else []
-        behind += [self.seconds / (60 * self.plan.minutes)] if self.plan.minutes else []
-        return min(1.0, max(behind, default=1.0))
+    def _parts(self) -> dict[str, Any]:
+        modules = {name: getattr(self, name) for name in ("network", "average", "critic", "head")}
+        return {**modules, **{f"optimizer.{name}": optimizer for name, optimizer in self.optimizers.items()}}
+
+    @property
+    def _sizes(self) -> dict[str, Any]:
+        return {"network": self.plan.network.to_json()}
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        self.run.save(self._parts, {"seen": self.seen, **self._sizes})
 
     def train_step(self, batch: Batch | None, lesson: Lesson | None) -> dict[str, Tensor]:
         """One step of f by a lesson, of f and G by a batch, of D where it takes part. Returns the weighted losses."""
-        plan = self.plan
-        rate = plan.rate * min(1.0, (self.step + 1) / 100) * (0.505 + 0.495 * float(np.cos(np.pi * self.done)))
         for optimizer in self.optimizers.values():
-            optimizer.param_groups[0]["lr"] = rate
-        losses = self._lesson(lesson) if lesson and plan.losses.light else {}
+            optimizer.param_groups[0]["lr"] = self.run.rate
+        losses = self._lesson(lesson) if lesson and self.plan.losses.light else {}
         self.seen["plates"] += len(lesson.plate) if lesson else 0
         if batch is None:
             self._descend("network", losses["lesson"])
         else:
             self.seen["images"] += len(batch.plate)
-            losses |= self._batch(batch.halved() if self.done < plan.halved else batch, losses)
-        keep = min(plan.average, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
-        self.step += 1
+            losses |= self._batch(batch.halved() if self.run.done < self.plan.halved else batch, losses)
+        follow(self.average, self.network, self.plan.average, self.run.step)
+        self.run.step += 1
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _lesson(self, lesson: Lesson) -> dict[str, Tensor]:
@@ -138,15 +127,15 @@ class Trainer:
     def _batch(self, batch: Batch, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """Learn from a batch and from what was lost before; returns the batch's losses."""
         plan = self.plan
-        judged = self.done >= plan.critic_from and plan.losses.adversarial + plan.losses.features > 0
+        judged = self.run.done >= plan.critic_from and plan.losses.adversarial + plan.losses.features > 0
         with self._half():
             maps = self.network.object_maps(batch.normal, batch.albedo, batch.bits)
             size = maps.shape[-1]
             told = self.network.encoder(batch.plate)
-            if self.done < plan.lessons:
+            if self.run.done < plan.lessons:
                 light = light_code(batch.facing)[:, :, None, None].expand(-1, -1, size, size)
             else:
-                light = crop_map(told if self.done >= plan.together else told.detach(), batch.box, size)
+                light = crop_map(told if self.run.done >= plan.together else told.detach(), batch.box, size)
             predicted = self.network.generator(maps, light)
         predicted, light = predicted.float(), light.float()
         mine = reconstruction(predicted, batch.shading, batch.albedo, batch.importance, batch.alpha, plan.losses)
@@ -184,50 +173,11 @@ class Trainer:
         Raises PenumbraError where the weights are missing or damaged.
         """
         trained = load_model(folder.name, folder.parent)[0].state_dict()
-        if self.step == 0:
+        if self.run.step == 0:
             for network in (self.network, self.average):
                 mine = network.state_dict()
                 fitting = {name: value for name, value in trained.items() if value.shape == mine[name].shape}
                 network.load_state_dict({**mine, **fitting})
-
-    def save(self) -> None:
-        """Write the checkpoint, atomically."""
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        tensors |= {f"critic.{k}": v for k, v in self.critic.state_dict().items()}
-        tensors |= {f"head.{k}": v for k, v in self.head.state_dict().items()}
-        for name, optimizer in self.optimizers.items():
-            for i, moments in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{name}.{i}.{k}": v for k, v in moments.items()}
-        state = {"step": self.step, "seconds": self.seconds, "seen": self.seen, "network": self.plan.network.to_json()}
-        with replacing(self.folder / CHECKPOINT) as temporary:
-            plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-            safetensors.torch.save_file(plain, temporary, {"state": json.dumps(state)})
-
-    def _load(self) -> None:
-        path = self.folder / CHECKPOINT
-        try:
-            with safetensors.safe_open(path, "pt") as file:
-                state = json.loads(file.metadata()["state"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as problem:
-            raise PenumbraError(
-                f"The checkpoint {path} is damaged.", "Delete it, or train in another folder."
-            ) from problem
-        if ShadingConfig.from_json(state["network"]) != self.plan.network:
-            raise PenumbraError(f"{path} is of a network of another size.", "Train in another folder.")
-        for name in ("network", "average", "critic", "head"):
-            prefix = f"{name}."
-            part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            getattr(self, name).load_state_dict(part)
-        for name, optimizer in self.optimizers.items():
-            moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
-            for key, value in tensors.items():
-                if key.startswith(f"optimizer.{name}."):
-                    index, kind = key.removeprefix(f"optimizer.{name}.").split(".")
-                    moments[int(index)][kind] = value
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": dict(moments)})
-        self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
 
 
 def train(
@@ -236,9 +186,9 @@ def train(
     reference: ShadingData | None = None,
     plates: PlateData | None = None,
     workers: int = 1,
-    report: float = 60.0,
+    every: float = 60.0,
 ) -> None:
-    """Train until the plan ends. Every `report` seconds: a line in ``log.jsonl``, a picture, a checkpoint.
+    """Train until the plan ends. Every `every` seconds: a line in ``log.jsonl``, a picture, a checkpoint.
 
     plates: for f's lessons.
     """
@@ -247,44 +197,27 @@ def train(
     examples = [(f, 0) for f in shown.frames[:: max(1, len(shown.frames) // 6)][:6]]
     shares = [1.0] if reference is None else [1.0, 0.0]
     sources = [bulk] if reference is None else [bulk, reference]
+    run = trainer.run
     # A resumed run draws other batches than those it has seen.
-    stream = batches(sources, shares, plan.moments, plan.seed + trainer.step, workers)
-    random = np.random.default_rng([plan.seed, trainer.step])
-    bar = tqdm(total=1.0, initial=trainer.done, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
-    sums: dict[str, list[Tensor]] = defaultdict(list)
-    with closing(stream), bar:
-        last, first_step = time.monotonic(), trainer.step
-        reported = last
-        while trainer.done < 1:
-            if reference is not None:
-                shares[1] = plan.share[0] + (plan.share[1] - plan.share[0]) * trainer.done
-                shares[0] = 1 - shares[1]
-            lesson = plates.draw(random, plan.plates).to(trainer.device) if plates else None
-            batch = None if plates and trainer.done < plan.alone else next(stream).to(trainer.device)
-            for name, loss in trainer.train_step(batch, lesson).items():
-                sums[name].append(loss)
-            now = time.monotonic()
-            trainer.seconds += now - last
-            last = now
-            bar.update(trainer.done - bar.n)
-            if now - reported < report and trainer.done < 1:
-                continue
-            means = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
-            speed = (trainer.step - first_step) / (now - reported)
-            bar.set_postfix({"steps/s": f"{speed:.1f}", **{k: f"{v:.3f}" for k, v in means.items()}})
-            _log(trainer, {**means, "steps_per_second": speed})
-            (trainer.folder / "pictures").mkdir(exist_ok=True)
-            write_png(trainer.folder / "pictures" / f"{trainer.step:07d}.png", sheet(trainer.average, examples))
-            trainer.save()
-            sums.clear()
-            last = reported = time.monotonic()
-            first_step = trainer.step
+    stream = batches(sources, shares, plan.moments, plan.seed + run.step, workers)
+    random = np.random.default_rng([plan.seed, run.step])
 
+    def step() -> dict[str, Tensor]:
+        if reference is not None:
+            shares[1] = plan.share[0] + (plan.share[1] - plan.share[0]) * run.done
+            shares[0] = 1 - shares[1]
+        lesson = plates.draw(random, plan.plates).to(trainer.device) if plates else None
+        batch = None if plates and run.done < plan.alone else next(stream).to(trainer.device)
+        return trainer.train_step(batch, lesson)
 
-def _log(trainer: Trainer, figures: dict[str, float]) -> None:
-    line = {"step": trainer.step, "seconds": round(trainer.seconds, 1), "done": round(trainer.done, 4), **figures}
-    with (trainer.folder / "log.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    def report() -> dict[str, Any]:
+        (run.folder / "pictures").mkdir(exist_ok=True)
+        write_png(run.folder / "pictures" / f"{run.step:07d}.png", sheet(trainer.average, examples))
+        trainer.save()
+        return {}
+
+    with closing(stream):
+        run.go_on(step, report, every)
 
 
 @torch.inference_mode()
@@ -311,7 +244,7 @@ def sheet(network: ShadingNet, examples: list) -> np.ndarray:
 def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> None:
     """Write the averaged weights, their config and their card. data: the folders that taught them."""
     plan = trainer.plan
-    facts = {"steps": trainer.step, **trainer.seen, "minutes": round(trainer.seconds / 60, 1)}
+    facts = {"steps": trainer.run.step, **trainer.seen, "minutes": round(trainer.run.seconds / 60, 1)}
     begun = f"Begun with the weights {plan.begin}" if plan.begin else "Begun with random weights"
     cards = {path.name: json.loads((path / "card.json").read_text("utf-8")) for path in data}
     judged = plan.losses.adversarial + plan.losses.features > 0

@@ -47,10 +47,10 @@ def test_a_run_learns_logs_and_exports(data: ShadingData, tmp_path: Path) -> Non
         return float(((predicted - batch.shading) * batch.alpha).abs().sum() / batch.alpha.sum())
 
     before = error()
-    train.train(trainer, data, data, report=0)
+    train.train(trainer, data, data, every=0)
     assert error() < 0.8 * before
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert len(log) == trainer.step == 16
+    assert len(log) == trainer.run.step == 16
     assert "critic" not in log[7]  # D joins half-way
     assert {"critic", "features", "adversarial", "steps_per_second"} <= set(log[8])
     assert len(list((tmp_path / "run" / "pictures").glob("*.png"))) == 16
@@ -77,7 +77,7 @@ def test_a_stopped_run_goes_on_exactly(data: ShadingData, tmp_path: Path) -> Non
         trainer.train_step(batch, Lesson(batch.plate, batch.facing))
     trainer.save()
     resumed = train.Trainer(plan, tmp_path, CPU)
-    assert resumed.step == 3
+    assert resumed.run.step == 3
     assert resumed.seen == trainer.seen == {"images": 9, "plates": 9}
     kept, again = (t.train_step(batch, Lesson(batch.plate, batch.facing)) for t in (trainer, resumed))
     assert kept.keys() == again.keys()
@@ -129,7 +129,7 @@ def test_a_checkpoint_of_another_network_or_a_damaged_one_is_refused(tmp_path: P
     other = dataclasses.replace(PLAN, network=dataclasses.replace(TINY, uses_rics=False))
     with pytest.raises(PenumbraError, match="another size"):
         train.Trainer(other, tmp_path, CPU)
-    (tmp_path / train.CHECKPOINT).write_bytes(b"\x00" * 64)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"\x00" * 64)
     with pytest.raises(PenumbraError, match="damaged"):
         train.Trainer(PLAN, tmp_path, CPU)
 

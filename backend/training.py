@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every training run shares: when it ends, its learning rate, averaged weights, a checkpoint, a log.
+
+A run is a folder. It goes on from its checkpoint, so it may be interrupted at any time; its minutes are counted over
+all resumptions.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .protocol import PenumbraError, replacing
+
+LAST_RATE = 0.01  # of the learning rate, at the end of its cosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """How long a run lasts, and how fast it learns. minutes or steps ends it, whichever comes first.
+
+    rate: learning rate after a warm-up; falls along a cosine to a hundredth.
+    """
+
+    minutes: float | None = None
+    steps: int | None = None
+    rate: float = 1e-3
+    seed: int = 0
+
+
+class Stateful(Protocol):
+    """A module or an optimizer."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+class Run:
+    """A run's progress in its folder.
+
+    name: of its checkpoint and log, where a folder holds several stages. step and seconds lie behind it.
+    """
+
+    def __init__(self, plan: RunPlan, folder: Path, name: str = "") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.plan, self.folder = plan, folder
+        self.checkpoint, self.log = folder / f"{name or 'checkpoint'}.safetensors", folder / f"{name or 'log'}.jsonl"
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def done(self) -> float:
+        """Share of the run that lies behind, in [0, 1]."""
+        behind = [self.step / self.plan.steps] if self.plan.steps else []
+        behind += [self.seconds / (60 * self.plan.minutes)] if self.plan.minutes else []
+        return min(1.0, max(behind, default=1.0))
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        fallen = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + float(np.cos(np.pi * self.done)))
+        return self.plan.rate * min(1.0, (self.step + 1) / 100) * fallen
+
+    def save(self, parts: Mapping[str, Stateful], state: dict[str, Any]) -> None:
+        """Write modules, optimizers and `state` (JSON values) to the checkpoint, atomically."""
+        tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in _tensors(part).items()}
+        plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        progress = {"step": self.step, "seconds": self.seconds, **state}
+        with replacing(self.checkpoint) as temporary:
+            safetensors.torch.save_file(plain, temporary, {"state": json.dumps(progress)})
+
+    def resume(self, parts: Mapping[str, Stateful], sizes: dict[str, Any]) -> dict[str, Any]:
+        """Go on from the checkpoint; returns its state, {} where there is none.
+
+        sizes: what the state must agree with. Raises PenumbraError where it does not, or the checkpoint is damaged.
+        """
+        if not self.checkpoint.exists():
+            return {}
+        state, tensors = read_checkpoint(self.checkpoint)
+        # By way of JSON, as the state went: tuples have become lists.
+        if any(state.get(name) != json.loads(json.dumps(value)) for name, value in sizes.items()):
+            raise PenumbraError(f"{self.checkpoint} is of a network of another size.", "Train in another folder.")
+        for name, part in parts.items():
+            _load(part, {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
+        self.step, self.seconds = state["step"], state["seconds"]
+        return state
+
+    def go_on(
+        self,
+        train_step: Callable[[], Mapping[str, Tensor]],
+        report: Callable[[], dict[str, Any]],
+        every: float = 60.0,
+    ) -> None:
+        """Take steps until the run's end; every `every` seconds `report`, and write a line of the log.
+
+        train_step: counts up `step` and returns its losses. report: saves, and returns further values for the log; its
+        time is not counted.
+        """
+        bar = tqdm(total=1.0, initial=self.done, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
+        sums: dict[str, list[Tensor]] = defaultdict(list)
+        last, first = time.monotonic(), self.step
+        reported = last
+        with bar:
+            while self.done < 1:
+                for name, loss in train_step().items():
+                    sums[name].append(loss)
+                now = time.monotonic()
+                self.seconds += now - last
+                last = now
+                bar.update(self.done - bar.n)
+                if now - reported < every and self.done < 1:
+                    continue
+                means = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
+                speed = (self.step - first) / max(now - reported, 1e-9)
+                bar.set_postfix({"steps/s": f"{speed:.2f}", **{name: f"{mean:.4f}" for name, mean in means.items()}})
+                line = {"step": self.step, "seconds": round(self.seconds, 1), "done": round(self.done, 4), **means}
+                with self.log.open("a") as file:
+                    file.write(json.dumps({**line, "steps_per_second": speed, **report()}) + "\n")
+                sums.clear()
+                last = reported = time.monotonic()
+                first = self.step
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, keep: float, step: int) -> None:
+    """Move averaged weights toward the network's; `keep` of them stays, less in a run's first steps."""
+    keep = min(keep, (step + 1) / (step + 10))
+    for mine, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mine.is_floating_point():
+            mine.lerp_(theirs, 1 - keep)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A checkpoint's state and tensors. Raises PenumbraError where it is damaged."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            state = json.loads(file.metadata()["state"])
+            return state, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as problem:
+        raise PenumbraError(f"The checkpoint {path} is damaged.", "Delete it, or train in another folder.") from problem
+
+
+def _tensors(part: Stateful) -> dict[str, Tensor]:
+    state = part.state_dict()
+    if not isinstance(part, torch.optim.Optimizer):
+        return state
+    return {f"{i}.{key}": value for i, moments in state["state"].items() for key, value in moments.items()}
+
+
+def _load(part: Stateful, tensors: dict[str, Tensor]) -> None:
+    if not isinstance(part, torch.optim.Optimizer):
+        part.load_state_dict(tensors)
+        return
+    moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
+    for key, value in tensors.items():
+        index, kind = key.split(".")
+        moments[int(index)][kind] = value
+    part.load_state_dict({**part.state_dict(), "state": dict(moments)})
