@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent  # the folder that holds the backe
 START_S = 180.0  # a first import of torch from a cold disk takes minutes on some machines
 SILENCE_S = 300.0  # one stage of a large frame on a slow processor stays well below this
 QUIT_S = 2.0
+MESSAGE_BYTES = 1 << 20  # more without the end of a line is no message
 PYTHON_VARIABLE = "PENUMBRA_BACKEND_PYTHON"
 
 
@@ -131,13 +132,18 @@ class BackendProcess:
                 message = json.loads(line)
                 message["type"]
             except (ValueError, TypeError, KeyError) as problem:
-                self.stop(force=True)
-                raise PenumbraError(
-                    f"The backend wrote something that is not a message: {line[:80].decode(errors='replace')!r}.",
-                    f"Its log is {self.log}.",
-                ) from problem
+                raise self._babbles(line) from problem
             messages.append(message)
+        if len(self._buffer) > MESSAGE_BYTES:
+            raise self._babbles(self._buffer)
         return messages
+
+    def _babbles(self, line: bytes) -> PenumbraError:
+        self.stop(force=True)
+        return PenumbraError(
+            f"The backend wrote something that is not a message: {line[:80].decode(errors='replace')!r}.",
+            f"Its log is {self.log}.",
+        )
 
     def _greet(self, message: dict[str, Any]) -> None:
         if message.get("protocol") != protocol.PROTOCOL_VERSION:

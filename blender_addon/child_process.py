@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 LOG_BYTES = 1_000_000
+READ_BYTES = 1 << 18  # at a time: a child that never stops writing must not stop Blender
 LOG_VARIABLE = "PENUMBRA_LOG"  # tells the child which file its messages can point at
 
 
@@ -48,14 +49,17 @@ class Reader:
             os.set_blocking(descriptor, False)
 
     def read(self) -> tuple[bytes, bool]:
-        """(bytes, whether the other side has closed the pipe)"""
+        """(bytes, whether the other side has closed the pipe); where it holds very much, the rest comes next time."""
         data = b""
         try:
-            while chunk := self._read_some():
+            while len(data) < READ_BYTES:
+                chunk = self._read_some()
+                if not chunk:
+                    return data, True
                 data += chunk
         except BlockingIOError:
-            return data, False
-        return data, True
+            pass
+        return data, False
 
     def _read_some(self) -> bytes:
         if os.name != "nt":

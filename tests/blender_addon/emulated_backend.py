@@ -47,6 +47,12 @@ def _misbehave(job_id: str) -> None:
         os._exit(9)
     elif _behaviour == "garbage":
         _channel.write(b"Loading checkpoint shards: 50%\n")
+    elif _behaviour == "flood":
+        while not _cancelled.is_set():
+            _send("progress", id=job_id, stage="Shading", fraction=0.5)
+    elif _behaviour == "endless":
+        while True:
+            _channel.write(b"x" * 65536)
     elif _behaviour == "hang":
         time.sleep(60)
 

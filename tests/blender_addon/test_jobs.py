@@ -67,6 +67,18 @@ def test_stepping_never_waits(backend, tmp_path):
     assert slowest < 0.1
 
 
+def test_a_flood_of_messages_neither_stops_blender_nor_esc(backend, tmp_path):
+    job = backend_job(backend("flood"), tmp_path)
+    run_until(job, lambda: job.progress.fraction > 0.5)
+    start = time.perf_counter()
+    for _ in range(5):
+        job.step()
+    assert time.perf_counter() - start < 5 * 0.5
+    job.cancel()
+    run_until(job, lambda: False)
+    assert job.state == "cancelled"
+
+
 def test_cancel_is_polite_first(backend, tmp_path):
     process = backend("work")
     job = backend_job(process, tmp_path)
@@ -106,6 +118,7 @@ def test_dropping_ends_the_backend_at_once(backend, tmp_path):
     [
         ("crash", "ended unexpectedly (exit status 9)"),
         ("garbage", "Loading checkpoint shards"),
+        ("endless", "xxxx"),
         ("hang", "has not answered"),
         ("mute", "has not answered"),
         ("absent", "did not start (exit status 1)"),
