@@ -377,14 +377,14 @@ def builtin(name: str, seed: int = 0, seconds: float = 6.0, rest_joints: np.ndar
     angles = _BUILTIN[name](time, random)
     sway = gaussian_filter1d(random.standard_normal((len(time), 24, 3)), 20, axis=0, mode="wrap") * 12
     sway *= np.array([1.0 if "spine" in n or n in ("neck", "head") else 0.6 for n in JOINTS])[None, :, None]
-    pose = _pose_from_angles(angles, len(time))
+    pose = pose_from_angles(angles, len(time))
     pose += np.radians(sway) * (np.arange(24) > 0)[None, :, None]
     return _follow_feet(
         Motion(name, pose.astype(np.float32), np.zeros((len(time), 3), np.float32)), angles, rest_joints
     )
 
 
-def _pose_from_angles(angles: Angles, frames: int) -> np.ndarray:
+def pose_from_angles(angles: Angles, frames: int) -> np.ndarray:
     """Named angles to axis-angle poses."""
 
     def get(key: str, default: float = 0.0) -> np.ndarray:

@@ -80,10 +80,10 @@ def test_coarse_body_is_the_same_body(model):
 
 
 def test_collapses_keep_a_sphere_round_and_closed():
-    ball = trimesh.creation.icosphere(4)
-    kept, faces = collapse(ball.vertices, ball.faces, 300, np.array([7, 8]))
+    ball = trimesh.creation.icosphere(3)
+    kept, faces = collapse(ball.vertices, ball.faces, 200, np.array([7, 8]))
     small = trimesh.Trimesh(ball.vertices[kept], faces, process=False)
-    assert len(kept) == 300
+    assert len(kept) == 200
     assert {7, 8} <= set(kept)
     assert small.is_watertight
     assert small.is_winding_consistent
@@ -110,18 +110,19 @@ def test_range_of_shapes(model):
 
 
 def smpl_arrays(body) -> dict[str, np.ndarray]:
-    """Our body as SMPL's own file would hold it, with corrections of the pose."""
+    """Our coarse body as SMPL's own file would hold it, with corrections of the pose."""
     random = np.random.default_rng(0)
+    rows, faces = body.coarse()
     return {
-        "v_template": body.v_template.astype(float),
-        "shapedirs": body.shapedirs.astype(float),
-        "posedirs": random.normal(0, 0.003, (len(body.v_template), 3, 207)),
-        "weights": body.weights.astype(float),
-        "J_regressor": body.j_regressor.astype(float),
+        "v_template": body.v_template[rows].astype(float),
+        "shapedirs": body.shapedirs[rows].astype(float),
+        "posedirs": random.normal(0, 0.003, (len(rows), 3, 207)),
+        "weights": body.weights[rows].astype(float),
+        "J_regressor": body.j_regressor[:, rows].astype(float),
         "kintree_table": np.stack([np.where(body.parents < 0, 2**32 - 1, body.parents), np.arange(24)]).astype(
             np.uint32
         ),
-        "f": body.faces.astype(np.uint32),
+        "f": faces.astype(np.uint32),
     }
 
 
@@ -138,7 +139,7 @@ def test_official_files_are_converted(tmp_path, monkeypatch, model):
     monkeypatch.setitem(sys.modules, "chumpy", types.ModuleType("chumpy"))
     monkeypatch.setitem(sys.modules, "chumpy.ch", module)
     monkeypatch.setattr(Chumpy, "__module__", "chumpy.ch")
-    module.Chumpy = Chumpy
+    monkeypatch.setattr(module, "Chumpy", Chumpy, raising=False)
     stored = arrays | {
         "shapedirs": Chumpy(arrays["shapedirs"]),
         "J_regressor": scipy.sparse.csc_matrix(arrays["J_regressor"]),

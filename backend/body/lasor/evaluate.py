@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""LASOR on bodies and motions that nothing was trained on, with and without occlusions (Tables II to VI)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from .. import metrics
+from ..model import BodyModel
+from .camera import to_pixels, weak_perspective
+from .network import Estimate, Lasor
+from .raster import coverage
+from .synthesis import TARGET, Batch, Synthesis, Synthesizer
+
+Method = Callable[[Batch], Estimate]
+
+_WHOLE = Synthesis()
+# What a test hides and disturbs, from nothing to everything that training knows.
+CONDITIONS: dict[str, Synthesis] = {
+    "exact 2D": _WHOLE.clear(),
+    "a detector's 2D": _WHOLE.unoccluded(),
+    "exact 2D, behind people": dataclasses.replace(_WHOLE.clear(), occluded=1.0),
+    "exact 2D, behind objects": dataclasses.replace(_WHOLE.clear(), missing=1.0, box=1.0, truncated=0.5),
+    "a detector's 2D, behind people and objects": _WHOLE,
+}
+COLUMNS = {
+    "pa_mpjpe_mm": ("PA-MPJPE, mm", "{:.1f}"),
+    "pve_pa_mm": ("PVE-PA, mm", "{:.1f}"),
+    "pve_t_sc_mm": ("PVE-T-SC, mm", "{:.1f}"),
+    "miou": ("silhouette mIOU", "{:.3f}"),
+}
+
+
+def by_network(network: Lasor) -> Method:
+    """The network as it is in use."""
+    return lambda batch: network(batch.proxy)
+
+
+def by_mean(network: Lasor) -> Method:
+    """The estimate that the network's iterations begin with, whatever it sees: what the figures mean."""
+    return lambda batch: network.beginning(len(batch.proxy))
+
+
+@torch.inference_mode()
+def evaluate(
+    methods: dict[str, Method], poses: np.ndarray, conditions: dict[str, Synthesis], count: int, seed: int = 1
+) -> list[dict]:
+    """A row for each method and condition: {"method", "split", "images", *COLUMNS}; the same people in every row.
+
+    poses: (N, 24, 3) axis-angle to draw from. Runs on the CPU in float32: figures do not depend on the device.
+    """
+    coarse, body = BodyModel.load(coarse=True), BodyModel.load()
+    synthesizer = Synthesizer(coarse, poses)
+    rows = []
+    for split, plan in conditions.items():
+        random = torch.Generator().manual_seed(seed)
+        errors: dict[str, dict[str, list[np.ndarray]]] = {name: defaultdict(list) for name in methods}
+        for start in range(0, count, 20):
+            batch = synthesizer.batch(min(20, count - start), plan, random)
+            for name, method in methods.items():
+                for metric, values in measure(method(batch), batch, coarse, body).items():
+                    errors[name][metric].append(values)
+        for name, measured in errors.items():
+            means = {metric: float(np.concatenate(values).mean()) for metric, values in measured.items()}
+            rows.append({"method": name, "split": split, "images": count, **means})
+    return rows
+
+
+def measure(estimate: Estimate, batch: Batch, coarse: BodyModel, body: BodyModel) -> dict[str, np.ndarray]:
+    """(B,) of each metric of COLUMNS. Silhouettes are compared with the whole person's, 128 × 128."""
+    vertices, joints = (x.cpu() for x in body(estimate.betas, estimate.rotations))
+    true_vertices, true_joints = body(batch.betas, batch.rotations)
+    found = body.keypoints(vertices, joints, "lsp14").numpy()
+    true = body.keypoints(true_vertices, true_joints, "lsp14").numpy()
+    neutral, true_neutral = (body(b, torch.zeros(len(b), 24, 3))[0].numpy() for b in (estimate.betas, batch.betas))
+    outline, _ = coarse(estimate.betas, estimate.rotations)
+    mask = coverage(to_pixels(weak_perspective(outline, estimate.camera), TARGET), coarse.faces, TARGET)
+    return {
+        "pa_mpjpe_mm": 1000 * metrics.pa_mpjpe(found, true),
+        "pve_pa_mm": 1000 * metrics.pve_pa(vertices.numpy(), true_vertices.numpy()),
+        "pve_t_sc_mm": 1000 * metrics.pve_t_sc(neutral, true_neutral),
+        "miou": metrics.silhouette_iou(mask.numpy(), (batch.silhouette > 0.5).numpy()),
+    }
+
+
+def results_table(rows: list[dict]) -> str:
+    """The rows of one split as a Markdown table."""
+    lines = [f"| method | {' | '.join(head for head, _ in COLUMNS.values())} |", f"|---{'|---:' * len(COLUMNS)}|"]
+    for row in rows:
+        cells = " | ".join(written.format(row[metric]) for metric, (_, written) in COLUMNS.items())
+        lines.append(f"| {row['method']} | {cells} |")
+    return "\n".join(lines) + "\n"

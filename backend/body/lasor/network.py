@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""LASOR's network: a residual encoder of the proxy and an iterative regressor of camera, pose and shape."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..rotations import matrices_from_six
+from .proxy import CHANNELS
+
+CAMERA, POSE, SHAPE = 3, 24 * 6, 10
+FIRST_CAMERA = (0.9, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class LasorConfig:
+    """Sizes. widths, blocks: of the four stages. bottleneck: three convolutions a block, four times as wide at its end.
+
+    hidden: of the regressor. iterations: how often it corrects its estimate.
+    """
+
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    blocks: tuple[int, int, int, int] = (2, 2, 2, 2)
+    bottleneck: bool = False
+    hidden: int = 512
+    iterations: int = 3
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> LasorConfig:
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+
+RESNET18 = LasorConfig()
+RESNET50 = LasorConfig(blocks=(3, 4, 6, 3), bottleneck=True, hidden=1024)
+BUNDLED = LasorConfig(widths=(48, 96, 192, 384))  # 14 MB as float16
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """camera (B, 3): scale and shift of `camera.weak_perspective`; rotations (B, 24, 3, 3); betas (B, 10)."""
+
+    camera: Tensor
+    rotations: Tensor
+    betas: Tensor
+
+
+class Block(nn.Module):
+    """A residual block (He et al. 2016)."""
+
+    def __init__(self, inputs: int, width: int, stride: int, bottleneck: bool) -> None:
+        super().__init__()
+        outputs = 4 * width if bottleneck else width
+        sizes = [(inputs, width, 1, 1), (width, width, 3, stride), (width, outputs, 1, 1)]
+        if not bottleneck:
+            sizes = [(inputs, width, 3, stride), (width, width, 3, 1)]
+        layers: list[nn.Module] = []
+        for size in sizes:
+            layers += [*_convolution(*size), nn.ReLU()]
+        self.body = nn.Sequential(*layers[:-1])
+        nn.init.zeros_(self.body[-1].weight)  # a new block changes nothing
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Identity() if same else nn.Sequential(*_convolution(inputs, outputs, 1, stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class Encoder(nn.Module):
+    """A ResNet with 18 input channels: (B, 18, S, S) → (B, features)."""
+
+    def __init__(self, config: LasorConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [*_convolution(CHANNELS, config.widths[0], 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+        inputs = config.widths[0]
+        for stage, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):
+            for block in range(blocks):
+                layers.append(Block(inputs, width, 2 if stage and not block else 1, config.bottleneck))
+                inputs = 4 * width if config.bottleneck else width
+        self.layers, self.features = nn.Sequential(*layers), inputs
+
+    def forward(self, proxy: Tensor) -> Tensor:
+        return self.layers(proxy).mean((2, 3))
+
+
+class Lasor(nn.Module):
+    """Encoder and iterative regressor. `mean`: (157,) the estimate that the iterations begin with."""
+
+    mean: Tensor
+
+    def __init__(self, config: LasorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        numbers = CAMERA + POSE + SHAPE
+        self.regressor = nn.Sequential(
+            nn.Linear(self.encoder.features + numbers, config.hidden),
+            nn.ReLU(),
+            nn.Linear(config.hidden, config.hidden),
+            nn.ReLU(),
+            nn.Linear(config.hidden, numbers),
+        )
+        nn.init.xavier_uniform_(self.regressor[-1].weight, gain=0.01)
+        nn.init.zeros_(self.regressor[-1].bias)
+        identity = torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(24)
+        self.register_buffer("mean", torch.cat([torch.tensor(FIRST_CAMERA), identity, torch.zeros(SHAPE)]))
+
+    def begin_with(self, six: Tensor, betas: Tensor) -> None:
+        """Set the mean pose (24, 6) and the mean shape (10,)."""
+        self.mean[CAMERA : CAMERA + POSE] = six.flatten()
+        self.mean[CAMERA + POSE :] = betas
+
+    def forward(self, proxy: Tensor) -> Estimate:
+        """proxy: (B, 18, S, S), see `proxy`."""
+        features = self.encoder(proxy)
+        numbers = self.mean.expand(len(proxy), -1)
+        for _ in range(self.config.iterations):
+            numbers = numbers + self.regressor(torch.cat([features, numbers.to(features.dtype)], 1)).float()
+        return _estimate(numbers)
+
+    def beginning(self, count: int) -> Estimate:
+        """What the iterations begin with, for `count` people."""
+        return _estimate(self.mean.expand(count, -1))
+
+
+def _estimate(numbers: Tensor) -> Estimate:
+    camera, six, betas = numbers.split((CAMERA, POSE, SHAPE), 1)
+    return Estimate(camera, matrices_from_six(six.unflatten(1, (24, 6))), betas)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> tuple[nn.Module, nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return convolution, nn.BatchNorm2d(outputs)

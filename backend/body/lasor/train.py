@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Training LASOR from synthesized proxies; a run can be interrupted and gone on with at any time."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ... import device as devices
+from ...images import write_png
+from ...training import Run, RunPlan, follow
+from ...weights import save_model
+from ..model import BodyModel
+from ..rotations import rotation_matrices, six_from_matrices
+from . import evaluate
+from .camera import to_pixels, weak_perspective
+from .losses import WEIGHTS, Losses
+from .network import BUNDLED, Estimate, Lasor, LasorConfig
+from .raster import coverage
+from .synthesis import Batch, Synthesis, Synthesizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(RunPlan):
+    """One training run.
+
+    clear: share of the run on unoccluded, exactly seen people. halved: share on proxies of half the size.
+    batch: people. average: of the weights' mean.
+    """
+
+    network: LasorConfig = BUNDLED
+    synthesis: Synthesis = field(default_factory=Synthesis)
+    losses: dict[str, float] = field(default_factory=lambda: dict(WEIGHTS))
+    clear: float = 0.15
+    halved: float = 0.6
+    batch: int = 32
+    average: float = 0.998
+
+
+class Trainer:
+    """A run in its folder; goes on from the folder's checkpoint where there is one."""
+
+    def __init__(self, plan: Plan, poses: np.ndarray, folder: Path, device: torch.device) -> None:
+        """poses: (N, 24, 3) axis-angle. Raises PenumbraError where the checkpoint is another network's or damaged."""
+        torch.manual_seed(plan.seed)
+        self.run = Run(plan, folder)
+        self.plan, self.device = plan, device
+        body = BodyModel.load(coarse=True).to(device)
+        self.synthesizer = Synthesizer(body, poses)
+        self.losses = Losses(body, plan.losses).to(device)
+        self.network = Lasor(plan.network)
+        self.network.begin_with(*_means(poses, body))
+        self.network.to(device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        groups = [{"params": list(part.parameters())} for part in (self.network, self.losses)]
+        self.optimizer = torch.optim.Adam(groups, plan.rate)
+        self.run.resume(self._parts, self._sizes)
+        # A resumed run draws other people than those it has seen.
+        self.random = torch.Generator(device).manual_seed(plan.seed + self.run.step)
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        # Of the losses, only what is learned: the body belongs to the program.
+        return {
+            "network": self.network,
+            "average": self.average,
+            "losses": self.losses.log_variance,
+            "optimizer": self.optimizer,
+        }
+
+    @property
+    def _sizes(self) -> dict[str, Any]:
+        return {"network": self.plan.network.to_json(), "losses": sorted(self.plan.losses)}
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        self.run.save(self._parts, self._sizes)
+
+    def draw(self) -> Batch:
+        """The next batch, as the run's phase has it."""
+        plan = self.plan
+        clear = self.run.done < plan.clear
+        batch = self.synthesizer.batch(plan.batch, plan.synthesis.clear() if clear else plan.synthesis, self.random)
+        return batch.halved() if self.run.done < plan.halved else batch
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One step. Returns the unweighted losses."""
+        self.optimizer.param_groups[0]["lr"] = self.run.rate
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=devices.computes_in_half(self.device)):
+            estimate = self.network(batch.proxy.to(memory_format=torch.channels_last))
+        losses = self.losses(estimate, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.losses.total(losses).backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        follow(self.average, self.network, self.plan.average, self.run.step)
+        self.run.step += 1
+        return {name: loss.detach() for name, loss in losses.items()}
+
+
+def _means(poses: np.ndarray, body: BodyModel) -> tuple[Tensor, Tensor]:
+    """Mean pose (24, 6), facing the camera upright, and mean betas (10,) of adults."""
+    rotations = rotation_matrices(torch.from_numpy(poses)).mean(0)
+    rotations[0] = torch.eye(3)
+    return six_from_matrices(rotations), torch.from_numpy(body.body.shape_range()[0])
+
+
+def train(trainer: Trainer, test_poses: np.ndarray, every: float = 60.0) -> None:
+    """Train until the plan ends. Every `every` seconds: a line in ``log.jsonl`` with the errors on 40 unseen people,
+    a picture, a checkpoint.
+    """
+
+    def report() -> dict[str, Any]:
+        trainer.save()
+        return {"tested": _tested(trainer, test_poses)}
+
+    trainer.run.go_on(lambda: trainer.train_step(trainer.draw()), report, every)
+
+
+def _tested(trainer: Trainer, poses: np.ndarray) -> dict[str, dict[str, float]]:
+    """Errors of the averaged weights by condition; leaves a picture in the run's folder."""
+    network = copy.deepcopy(trainer.average).cpu()
+    names = ("exact 2D", "a detector's 2D, behind people and objects")
+    conditions = {name: evaluate.CONDITIONS[name] for name in names}
+    halved = trainer.run.done < trainer.plan.halved
+
+    def method(batch: Batch) -> Estimate:
+        return network((batch.halved() if halved else batch).proxy)
+
+    pictures = trainer.run.folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    write_png(pictures / f"{trainer.run.step:07d}.png", sheet(network, poses, halved))
+    rows = evaluate.evaluate({"LASOR": method}, poses, conditions, 40)
+    return {row["split"]: {metric: round(row[metric], 4) for metric in evaluate.COLUMNS} for row in rows}
+
+
+@torch.inference_mode()
+def sheet(network: Lasor, poses: np.ndarray, halved: bool = False, count: int = 8) -> np.ndarray:
+    """(H, W, 3) linear: above, proxies (silhouette blue, keypoints white) of unseen people, clear and occluded; below,
+    the true silhouette green and the estimated body red, yellow where they agree.
+    """
+    body = BodyModel.load(coarse=True)
+    synthesizer = Synthesizer(body, poses)
+    rows = []
+    for plan in (Synthesis().clear(), Synthesis()):
+        batch = synthesizer.batch(count, plan, torch.Generator().manual_seed(2))
+        estimate = network((batch.halved() if halved else batch).proxy)
+        vertices, _ = body(estimate.betas, estimate.rotations)
+        found = coverage(to_pixels(weak_perspective(vertices, estimate.camera), 128), body.faces, 128).float()
+        seen, points = batch.halved().proxy[:, 0], batch.halved().proxy[:, 1:].amax(1)
+        rows.append(torch.stack([points, points, torch.maximum(0.5 * seen, points)], -1))
+        rows.append(torch.stack([found, batch.silhouette, torch.zeros_like(found)], -1) * 0.7)
+    return torch.cat([torch.cat(list(row), 1) for row in rows]).numpy()
+
+
+def export(trainer: Trainer, folder: Path, motions: list[str], command: str) -> None:
+    """Write the averaged weights, their config and their card. motions: names of the folders of motion files."""
+    plan = trainer.plan
+    network = copy.deepcopy(trainer.average)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.num_batches_tracked is not None:
+            module.num_batches_tracked.zero_()  # counts nothing that is used, and float16 could not hold it
+    run = trainer.run
+    facts = {"steps": run.step, "people": run.step * plan.batch, "minutes": round(run.seconds / 60, 1)}
+    card = f"""# LASOR
+
+Encoder and iterative regressor of *LASOR* (occlusion-aware silhouettes and keypoints to a posed, shaped body), trained
+by this project from random weights on proxies that it synthesized itself from the body in `assets/body`.
+Licence: GPL-3.0-or-later.
+
+* Command: `{command}`
+* {facts["steps"]} steps of {plan.batch} people ({facts["people"]} in all), {facts["minutes"]:.0f} minutes on
+  {devices.describe(trainer.device)}, seed {plan.seed}.
+* For {plan.clear:.0%} of the run people were clearly seen, {plan.halved:.0%} was on proxies of half the size.
+* Poses: motion files of {", ".join(motions) or "no folder"} that are not held out, the built-in motions, and draws
+  within the joints' limits.
+* Adam, learning rate {plan.rate:g} falling along a cosine; the weights are a moving average ({plan.average:g}).
+* Losses and their first weights: {json.dumps(plan.losses)}.
+* Synthesis: {json.dumps(dataclasses.asdict(plan.synthesis))}
+* Sizes: {json.dumps(plan.network.to_json())}
+"""
+    save_model(folder, "lasor", network, {"network": plan.network.to_json(), "trained": facts}, card)

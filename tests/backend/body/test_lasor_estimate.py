@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a picture to the proxy and back: pixels, sides and depths."""
+
+import numpy as np
+import pytest
+import torch
+
+from backend.body.lasor import estimate
+from backend.body.lasor.camera import perspective, weak_perspective
+from backend.body.lasor.raster import coverage
+from backend.body.model import BodyModel
+from backend.body.poses import limit_poses
+from backend.protocol import PenumbraError
+
+
+def person(size: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """A posed body at the upper left of a picture: its mask (H, W) and keypoints (17, 2)."""
+    body = BodyModel.load(coarse=True)
+    vertices, joints = body(torch.zeros(1, 10), torch.from_numpy(limit_poses(1, 2)))
+    there = torch.tensor([[[-0.8, 0.7, -6.0]]])
+    points, _ = perspective(vertices + there, torch.tensor([500.0]), size)
+    keypoints, _ = perspective(body.keypoints(vertices, joints) + there, torch.tensor([500.0]), size)
+    return coverage(points, body.faces, size)[0].numpy().astype(np.float32), keypoints[0].numpy()
+
+
+def test_the_proxy_shows_the_person_where_it_is():
+    mask, points = person()
+    confidence = np.full(17, 0.9)
+    confidence[9] = 0.39
+    seen = estimate.sight(mask, points, confidence)
+    assert seen.proxy.shape == (1, 18, 256, 256)
+    peaks = seen.proxy[0, 1:].flatten(1).argmax(1).numpy()
+    x = (np.stack([peaks % 256, peaks // 256], 1) + 0.5 - 128) * seen.side / 256 + seen.centre
+    assert np.abs(np.delete(x, 9, 0) - np.delete(points, 9, 0)).max() < 1
+    assert seen.proxy[0, 1 + 9].max() == 0  # less than the paper's threshold
+    rows, columns = seen.proxy[0, 0].nonzero(as_tuple=True)
+    assert rows.float().mean().item() == pytest.approx(
+        ((np.nonzero(mask)[0].mean() + 0.5 - seen.centre[1]) * 256 / seen.side + 128), abs=1.5
+    )
+    assert (columns.max() - columns.min()).item() <= 256 / 1.2 + 2
+
+
+def test_the_picture_s_camera_sees_the_estimate():
+    """Points at the depth of the body's origin fall on the same pixels through either camera."""
+    flat = torch.tensor([[[0.3, 0.8, 0.0], [-0.2, -0.5, 0.0]]])
+    camera, centre, side = torch.tensor([[0.8, 0.1, -0.2]]), np.array([250.0, 130.0]), 180.0
+    weak = estimate.in_picture(weak_perspective(flat, camera)[0], centre, side)
+    there = estimate.translation(camera[0], centre, side, (640, 480), 700.0)
+    moved = flat[0].numpy() + there
+    strong = moved[:, :2] * (1, -1) * 700.0 / -moved[:, 2:] + (320, 240)
+    np.testing.assert_allclose(strong, weak, atol=1e-3)
+    assert there[2] == pytest.approx(-700 / (0.8 * 90))
+
+
+def test_nobody_and_specks_are_refused():
+    points, confidence = np.zeros((17, 2)), np.ones(17)
+    with pytest.raises(PenumbraError, match="No person"):
+        estimate.sight(np.zeros((90, 90)), points, confidence)
+    speck = np.zeros((90, 90))
+    speck[40:50, 40:45] = 1
+    with pytest.raises(PenumbraError, match="too small"):
+        estimate.sight(speck, points, confidence)
