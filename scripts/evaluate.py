@@ -6,6 +6,7 @@ WHAT is one of:
   resolution  shading at full resolution, from the light probe and from enlarging ShadingNet's output
   characters  the whole job on rigged characters in panoramas, beside Cycles under the same light
   object      shapes, parts and poses of objects from pictures, or from codes fitted to unseen shapes
+  body        LASOR on synthesized people that it has not seen, with and without occlusions
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from backend.protocol import PenumbraError, write_json
 from backend.shading import evaluate
 from backend.shading.evaluate import results_table
 from backend.shading.network import ShadingNet
-from scripts import object_evaluation
+from scripts import body_evaluation, object_evaluation
 
 
 def shading(options: argparse.Namespace) -> None:
@@ -91,6 +92,12 @@ def object_(options: argparse.Namespace) -> None:
     _report(options, command, rows, devices.describe(devices.pick(options.device)), table)
 
 
+def body(options: argparse.Namespace) -> None:
+    """LASOR's errors on unseen bodies and motions, from exact and disturbed 2D, unoccluded and behind things."""
+    rows, command = body_evaluation.measure(options)
+    _report(options, command, rows, devices.describe(devices.pick("cpu")), body_evaluation.tables)
+
+
 def _tables(rows: list[dict]) -> str:
     """A table of each split."""
     return "\n".join(
@@ -143,6 +150,7 @@ def main() -> int:
     p.add_argument("--samples", type=int, default=128, help="of Cycles, denoised")
     p.add_argument("--out", type=Path, required=True, help="folder for scenes, results and pictures")
     object_evaluation.add_arguments(_command(what, object_))
+    body_evaluation.add_arguments(_command(what, body))
     options = parser.parse_args()
     try:
         options.run(options)

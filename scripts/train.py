@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the networks. `scripts/train.py shading --data DIR… --out DIR --minutes M [--export DIR]`."""
+"""Trains the networks.
+
+``scripts/train.py shading --data DIR… --out DIR --minutes M [--export DIR]``
+``scripts/train.py lasor --motions DIR… --out DIR --minutes M [--export DIR]``
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend import device as devices
 from backend.protocol import PenumbraError
-from scripts import object_train
+from scripts import body_training, object_train
 
 
 def shading(options: argparse.Namespace) -> None:
@@ -23,7 +27,7 @@ def shading(options: argparse.Namespace) -> None:
 
     sizes = network.ShadingConfig() if options.paper else train.BUNDLED
     weights = losses.PAPER if options.paper else losses.LossWeights()
-    phases = {"lessons": 0.0, "halved": 0.0, "critic_from": 0.0} if options.paper else {}
+    phases = dict.fromkeys(("alone", "lessons", "together", "halved", "critic_from"), 0.0) if options.paper else {}
     if options.no_critic:
         weights = dataclasses.replace(weights, features=0.0, adversarial=0.0)
     plan = train.Plan(
@@ -34,10 +38,13 @@ def shading(options: argparse.Namespace) -> None:
         moments=options.moments,
         rate=options.rate,
         seed=options.seed,
+        begin=options.begin.name if options.begin else "",
         **phases,
     )
     trainer = train.Trainer(plan, options.out, devices.pick(options.device))
-    if trainer.done < 1:
+    if options.begin:
+        trainer.begin_with(options.begin)
+    if trainer.run.done < 1:
         memory, workers = options.memory * 1e9, options.workers
         bulk = ShadingData(options.data, memory, workers)
         reference = ShadingData(options.reference, memory, workers) if options.reference else None
@@ -77,8 +84,10 @@ def main() -> int:
     p.add_argument("--report", type=float, default=60.0, help="seconds between log lines, pictures and checkpoints")
     p.add_argument("--paper", action="store_true", help="the paper's sizes and losses, D from the start")
     p.add_argument("--no-rics", action="store_true", help="the ablation without the occlusion map")
+    p.add_argument("--begin", type=Path, help="begin with the weights in this folder, as far as the sizes agree")
     p.add_argument("--no-critic", action="store_true", help="without D")
     p.add_argument("--export", type=Path, help="write the weights, their config and card here")
+    body_training.add_command(what)
     object_train.add_command(what)
     options = parser.parse_args()
     if options.run is shading and not (options.minutes or options.steps):
