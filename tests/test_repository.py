@@ -16,6 +16,7 @@ LARGEST_FILE, LARGEST_TOTAL = 16 * MEGABYTE, 40 * MEGABYTE
 BLENDER_MODULES = {"bpy", "mathutils", "bmesh", "bpy_extras", "gpu", "blf", "addon_utils"}
 # What Blender imports of the backend: the contract, and what re-lights without a backend.
 SHARED = ["backend/protocol.py", "backend/rays/directions.py", "backend/shading/formula.py"]
+FOLDERS = {"blender_addon", "backend", "assets", "scripts", "tests", "docs"}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,11 @@ def test_tracked_files_are_small(tracked: list[Path]) -> None:
     sizes = {path: path.stat().st_size for path in tracked}
     assert {path.name: size for path, size in sizes.items() if size > LARGEST_FILE} == {}
     assert sum(sizes.values()) <= LARGEST_TOTAL
+
+
+def test_the_top_level_keeps_its_folders(root: Path, tracked: list[Path]) -> None:
+    folders = {path.relative_to(root).parts[0] for path in tracked if path.parent != root}
+    assert {name for name in folders if not name.startswith(".")} == FOLDERS
 
 
 def test_python_files_name_their_licence_and_purpose(root: Path, tracked: list[Path]) -> None:
