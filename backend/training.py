@@ -25,6 +25,7 @@ from tqdm import tqdm
 from .protocol import PenumbraError, replacing
 
 LAST_RATE = 0.01  # of the learning rate, at the end of its cosine
+WARM_UP = 50  # steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Run:
     def rate(self) -> float:
         """The learning rate of the next step."""
         fallen = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + float(np.cos(np.pi * self.done)))
-        return self.plan.rate * min(1.0, (self.step + 1) / 100) * fallen
+        return self.plan.rate * min(1.0, (self.step + 1) / WARM_UP) * fallen
 
     def save(self, parts: Mapping[str, Stateful], state: dict[str, Any]) -> None:
         """Write modules, optimizers and `state` (JSON values) to the checkpoint, atomically."""
@@ -80,17 +81,17 @@ class Run:
         with replacing(self.checkpoint) as temporary:
             safetensors.torch.save_file(plain, temporary, {"state": json.dumps(progress)})
 
-    def resume(self, parts: Mapping[str, Stateful], sizes: dict[str, Any]) -> dict[str, Any]:
+    def resume(self, parts: Mapping[str, Stateful], same: dict[str, Any]) -> dict[str, Any]:
         """Go on from the checkpoint; returns its state, {} where there is none.
 
-        sizes: what the state must agree with. Raises PenumbraError where it does not, or the checkpoint is damaged.
+        same: what the state must agree with. Raises PenumbraError where it does not, or the checkpoint is damaged.
         """
         if not self.checkpoint.exists():
             return {}
         state, tensors = read_checkpoint(self.checkpoint)
-        # By way of JSON, as the state went: tuples have become lists.
-        if any(state.get(name) != json.loads(json.dumps(value)) for name, value in sizes.items()):
-            raise PenumbraError(f"{self.checkpoint} is of a network of another size.", "Train in another folder.")
+        for name, value in same.items():
+            if state.get(name) != json.loads(json.dumps(value)):  # as the state went: tuples have become lists
+                raise PenumbraError(f"{self.checkpoint} was trained with another {name}.", "Train in another folder.")
         for name, part in parts.items():
             _load(part, {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
         self.step, self.seconds = state["step"], state["seconds"]

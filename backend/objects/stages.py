@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..training import RunPlan
 from . import losses
 from .dataset import ObjectData, PictureBatch, PointBatch, coloured_voxels, picture_batch, point_batch
 from .encoder import ImageEncoder
@@ -27,9 +28,9 @@ from .network import Codes, CodeTable, JointField, ObjectConfig, VoxelEncoder
 from .rendering import Search, pixel_grid, render, valid_camera
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One run of one stage. minutes or steps ends it (minutes of training, over all resumptions).
+@dataclass(frozen=True, kw_only=True)
+class Plan(RunPlan):
+    """One run of one stage.
 
     batch: shapes (stage 1) or pictures. points: of each shape in a step, at most (public code: all there are).
     sides: grid sides of stage 1, and after which share of the run each begins.
@@ -43,8 +44,6 @@ class Plan:
     stage: int
     network: ObjectConfig = field(default_factory=ObjectConfig)
     losses: LossWeights = field(default_factory=LossWeights)
-    minutes: float | None = None
-    steps: int | None = None
     batch: int = 16
     rate: float = 5e-4
     points: int = 2048
@@ -56,7 +55,6 @@ class Plan:
     pictures: int = 8
     image_from: float = 0.3
     boundary: int = 128
-    seed: int = 0
 
 
 class FieldStage:

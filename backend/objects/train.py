@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
-from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from .. import device as devices
 from ..images import write_png
-from ..protocol import PenumbraError, replacing
+from ..protocol import PenumbraError
+from ..training import Run
+from ..training import read_checkpoint as read_any_checkpoint
 from ..weights import save_model
 from .dataset import ObjectData, PictureBatch, PointBatch
 from .encoder import ImageEncoder
@@ -43,13 +41,13 @@ BUNDLED = ObjectConfig(
 
 
 class Trainer:
-    """A stage's run in its folder; goes on from the stage's checkpoint where there is one."""
+    """A stage in training; goes on from the stage's checkpoint in the folder where there is one."""
 
     def __init__(self, plan: Plan, data: ObjectData, folder: Path, device: torch.device) -> None:
         """Raises PenumbraError where an earlier stage's checkpoint is missing, or one is damaged or of other sizes."""
         torch.manual_seed(plan.seed)
-        self.plan, self.folder, self.device = plan, folder, device
-        folder.mkdir(parents=True, exist_ok=True)
+        self.run = Run(plan, folder, f"stage{plan.stage}")
+        self.plan, self.device = plan, device
         if plan.stage == 1:
             self.stage: FieldStage | FitStage | SelfStage = FieldStage(plan, data)
         elif plan.stage == 2:
@@ -62,95 +60,49 @@ class Trainer:
         if isinstance(self.stage, FitStage):
             self.stage.targets = type(self.stage.targets)(*(code.to(device) for code in self.stage.targets))
         self.optimizer = torch.optim.Adam(self.stage.trained, plan.rate, (0.5 if plan.stage == 1 else 0.9, 0.999))
-        self.step, self.seconds = 0, 0.0
         self.shapes = shape_names(data) if plan.stage == 1 and plan.free_codes else []
-        if self.path.exists():
-            self._load()
+        self.run.resume(self._parts, self._same)
 
     @property
-    def path(self) -> Path:
-        return self.folder / f"stage{self.plan.stage}.safetensors"
+    def _parts(self) -> dict[str, Any]:
+        return {**self.stage.modules, "optimizer": self.optimizer}
 
     @property
-    def done(self) -> float:
-        """Share of the run that lies behind, in [0, 1]."""
-        behind = [self.step / self.plan.steps] if self.plan.steps else []
-        behind += [self.seconds / (60 * self.plan.minutes)] if self.plan.minutes else []
-        return min(1.0, max(behind, default=1.0))
+    def _same(self) -> dict[str, Any]:
+        plan = self.plan
+        return {"network": plan.network.to_json(), "free_codes": plan.free_codes, "set of shapes": self.shapes}
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        self.run.save(self._parts, self._same)
 
     def train_step(self, batch: PointBatch | PictureBatch) -> dict[str, Tensor]:
         """One step; returns the weighted losses."""
-        warm = min(1.0, (self.step + 1) / 50)
-        self.optimizer.param_groups[0]["lr"] = self.plan.rate * warm * (0.51 + 0.49 * float(np.cos(np.pi * self.done)))
+        self.optimizer.param_groups[0]["lr"] = self.run.rate
         moved = type(batch)(*(x if x is None else x.to(self.device) for x in batch))
-        losses = self.stage.losses(moved, self.done)
+        losses = self.stage.losses(moved, self.run.done)
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         if torch.nn.utils.clip_grad_norm_(self.stage.trained, 5.0).isfinite():  # else the step is left out
             self.optimizer.step()
-        self.step += 1
+        self.run.step += 1
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def save(self) -> None:
-        """Write the checkpoint, atomically."""
-        tensors = {
-            f"{name}.{key}": value
-            for name, module in self.stage.modules.items()
-            for key, value in module.state_dict().items()
-        }
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{key}": value for key, value in moments.items()}
-        state = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "network": self.plan.network.to_json(),
-            "free_codes": self.plan.free_codes,
-            "shapes": self.shapes,
-        }
-        with replacing(self.path) as temporary:
-            plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-            safetensors.torch.save_file(plain, temporary, {"state": json.dumps(state)})
 
-    def _load(self) -> None:
-        state, tensors = read_checkpoint(self.path, self.plan.network)
-        if state["shapes"] != self.shapes:
-            raise PenumbraError(f"{self.path} was trained on other shapes.", "Give the same data, or another folder.")
-        for name, module in self.stage.modules.items():
-            module.load_state_dict(part(tensors, name))
-        moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        for key, value in part(tensors, "optimizer").items():
-            index, kind = key.split(".")
-            moments[int(index)][kind] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(moments)})
-        self.step, self.seconds = state["step"], state["seconds"]
+def train(trainer: Trainer, every: float = 60.0) -> None:
+    """Train until the plan ends. Every `every` seconds: a line in ``stageN.jsonl``, a picture, a checkpoint."""
+    run = trainer.run
+    random = np.random.default_rng([run.plan.seed, trainer.plan.stage, run.step])  # a resumed run draws other batches
 
+    def step() -> dict[str, Tensor]:
+        return trainer.train_step(trainer.stage.batch(random, run.done))
 
-def train(trainer: Trainer, report: float = 60.0) -> None:
-    """Train until the plan ends. Every `report` seconds: a line in ``stageN.jsonl``, a picture, a checkpoint."""
-    plan = trainer.plan
-    random = np.random.default_rng([plan.seed, plan.stage, trainer.step])  # a resumed run draws other batches
-    bar = tqdm(total=1.0, initial=trainer.done, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
-    sums: dict[str, list[Tensor]] = defaultdict(list)
-    last = reported = time.monotonic()
-    with bar:
-        while trainer.done < 1:
-            for name, loss in trainer.train_step(trainer.stage.batch(random, trainer.done)).items():
-                sums[name].append(loss)
-            now = time.monotonic()
-            trainer.seconds += now - last
-            last = now
-            bar.update(trainer.done - bar.n)
-            if now - reported < report and trainer.done < 1:
-                continue
-            means = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
-            bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()})
-            line = {"step": trainer.step, "seconds": round(trainer.seconds, 1), "done": round(trainer.done, 4), **means}
-            with (trainer.folder / f"stage{plan.stage}.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            write_png(trainer.folder / f"stage{plan.stage}.png", sheet(trainer))
-            trainer.save()
-            sums.clear()
-            last = reported = time.monotonic()
+    def report() -> dict[str, Any]:
+        write_png(run.checkpoint.with_suffix(".png"), sheet(trainer))
+        trainer.save()
+        return {}
+
+    run.go_on(step, report, every)
 
 
 def sheet(trainer: Trainer) -> np.ndarray:
@@ -171,12 +123,7 @@ def read_checkpoint(path: Path, network: ObjectConfig | None = None) -> tuple[di
     """A checkpoint's state and tensors. Raises PenumbraError where it is missing, damaged, or of other sizes."""
     if not path.exists():
         raise PenumbraError(f"{path} is not there.", f"Run scripts/train.py object --stage {path.stem[-1]} first.")
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            state = json.loads(file.metadata()["state"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as problem:
-        raise PenumbraError(f"The checkpoint {path} is damaged.", "Delete it, or train in another folder.") from problem
+    state, tensors = read_any_checkpoint(path)
     if network is not None and ObjectConfig.from_json(state["network"]) != network:
         raise PenumbraError(f"{path} is of a network of other sizes.", "Train in another folder.")
     return state, tensors
@@ -191,13 +138,14 @@ def load_stage(
     """
     state, tensors = read_checkpoint(folder / f"stage{stage}.safetensors", network)
     config = ObjectConfig.from_json(state["network"])
-    if data is not None and state["shapes"] and state["shapes"] != shape_names(data):
+    shapes = state["set of shapes"]
+    if data is not None and shapes and shapes != shape_names(data):
         raise PenumbraError("Stage 1 was trained on other shapes.", "Give stage 2 the same data.")
     modules: dict[str, nn.Module] = {}
     if stage != 2:
         modules["field"] = JointField(config)
     if stage == 1:
-        modules["codes"] = CodeTable(len(state["shapes"]), config) if state["free_codes"] else VoxelEncoder(config)
+        modules["codes"] = CodeTable(len(shapes), config) if state["free_codes"] else VoxelEncoder(config)
     if stage != 1:
         modules["encoder"] = ImageEncoder(config)
     for name, module in modules.items():

@@ -88,7 +88,7 @@ class Trainer:
             "critic": torch.optim.Adam(self.critic.parameters(), plan.rate, (0.5, 0.99)),
         }
         self.seen = {"images": 0, "plates": 0}
-        self.seen = self.run.resume(self._parts, self._sizes).get("seen", self.seen)
+        self.seen = self.run.resume(self._parts, self._same).get("seen", self.seen)
 
     @property
     def _parts(self) -> dict[str, Any]:
@@ -96,12 +96,12 @@ class Trainer:
         return {**modules, **{f"optimizer.{name}": optimizer for name, optimizer in self.optimizers.items()}}
 
     @property
-    def _sizes(self) -> dict[str, Any]:
+    def _same(self) -> dict[str, Any]:
         return {"network": self.plan.network.to_json()}
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
-        self.run.save(self._parts, {"seen": self.seen, **self._sizes})
+        self.run.save(self._parts, {"seen": self.seen, **self._same})
 
     def train_step(self, batch: Batch | None, lesson: Lesson | None) -> dict[str, Tensor]:
         """One step of f by a lesson, of f and G by a batch, of D where it takes part. Returns the weighted losses."""

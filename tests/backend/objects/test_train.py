@@ -23,9 +23,11 @@ from backend.weights import load_model
 
 TINY = ObjectConfig(("table", "car"), 2, 12, 6, 4, (48, 24), (24, 24), (4, 4, 4, 8), 8, 16)
 CPU = torch.device("cpu")
-FIRST = Plan(1, TINY, steps=150, batch=4, rate=1e-2, points=512, sides=((16, 0.0), (32, 0.8)))
-SECOND = Plan(2, TINY, steps=16, batch=4, rate=3e-3, rendered=16, search=Search(12, 3), pictures=2, image_from=0.5)
-THIRD = Plan(3, TINY, steps=6, batch=2, rate=3e-4, rendered=16, search=Search(12, 3), boundary=16)
+FIRST = Plan(stage=1, network=TINY, steps=350, batch=4, rate=1e-2, points=512, sides=((16, 0.0), (32, 0.8)))
+SECOND = Plan(
+    stage=2, network=TINY, steps=16, batch=4, rate=3e-3, rendered=16, search=Search(12, 3), pictures=2, image_from=0.5
+)
+THIRD = Plan(stage=3, network=TINY, steps=6, batch=2, rate=3e-4, rendered=16, search=Search(12, 3), boundary=16)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,8 @@ def run(data: ObjectData, photographs: Path, tmp_path_factory: pytest.TempPathFa
     """All three stages, briefly."""
     folder = tmp_path_factory.mktemp("run")
     for plan in (FIRST, SECOND):
-        train.train(train.Trainer(plan, data, folder, CPU), report=1e9)
-    train.train(train.Trainer(THIRD, ObjectData([photographs]), folder, CPU), report=1e9)
+        train.train(train.Trainer(plan, data, folder, CPU), every=1e9)
+    train.train(train.Trainer(THIRD, ObjectData([photographs]), folder, CPU), every=1e9)
     return folder
 
 
@@ -100,7 +102,7 @@ def test_a_stopped_run_goes_on_exactly(data, tmp_path, plan):
     trainer.train_step(batches[0])
     trainer.save()
     resumed = train.Trainer(plan, data, tmp_path, CPU)
-    assert resumed.step == 1
+    assert resumed.run.step == 1
     kept, again = (t.train_step(batches[1]) for t in (trainer, resumed))
     assert {k: float(v) for k, v in kept.items()} == pytest.approx({k: float(v) for k, v in again.items()})
     if not plan.free_codes:
@@ -111,7 +113,7 @@ def test_a_stopped_run_goes_on_exactly(data, tmp_path, plan):
 def test_wrong_checkpoints_are_refused(run, data, known, tmp_path):
     with pytest.raises(PenumbraError, match="other sizes"):
         train.Trainer(dataclasses.replace(SECOND, network=dataclasses.replace(TINY, branches=5)), data, run, CPU)
-    with pytest.raises(PenumbraError, match="other shapes"):
+    with pytest.raises(PenumbraError, match="another set of shapes"):
         train.Trainer(FIRST, ObjectData([known], ("car",)), run, CPU)
     with pytest.raises(PenumbraError, match="--stage 1"):
         train.Trainer(SECOND, data, tmp_path, CPU)

@@ -127,7 +127,7 @@ def test_a_run_begins_with_weights_as_far_as_they_fit(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_network_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
     train.Trainer(PLAN, tmp_path, CPU).save()
     other = dataclasses.replace(PLAN, network=dataclasses.replace(TINY, uses_rics=False))
-    with pytest.raises(PenumbraError, match="another size"):
+    with pytest.raises(PenumbraError, match="another network"):
         train.Trainer(other, tmp_path, CPU)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\x00" * 64)
     with pytest.raises(PenumbraError, match="damaged"):
