@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -143,7 +144,7 @@ class SelfStage:
     def __init__(self, plan: Plan, data: ObjectData, earlier: Mapping[str, nn.Module]) -> None:
         self.plan, self.data = plan, data
         self.numbers = {name: k for k, name in enumerate(plan.network.categories)}
-        self.field, self.encoder = copy.deepcopy(earlier["field"]), copy.deepcopy(earlier["encoder"])
+        self.field, self.encoder = cast(JointField, copy.deepcopy(earlier["field"])), copy.deepcopy(earlier["encoder"])
         self.field.requires_grad_(False)
         self.field.albedo.requires_grad_(True)
         self.modules: dict[str, nn.Module] = {"field": self.field, "encoder": self.encoder}
