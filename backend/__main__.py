@@ -32,13 +32,17 @@ def main() -> int:
         type=Path,
         nargs=2,
         metavar=("OBJECT", "SHADOW"),
-        help="masks of another object in the picture and of its shadow, to find the light from",
+        help="masks of another object in the picture and of its shadow, to find light and depth from",
     )
     shadow.add_argument("--horizon", type=float, help="heights of the picture below its top")
     shadow.add_argument("--focal", type=float, help="focal length in longer sides of the picture")
     shadow.add_argument("--depth-model", type=Path, help="folder of MoGe-2 or of a transformers depth model")
-    shadow.add_argument("--strength", type=float, default=0.65, help="share of the light that the shadow takes")
+    shadow.add_argument(
+        "--strength", type=float, help="share of the light that the shadow takes; as --like's shadow, or 0.65"
+    )
     shadow.add_argument("--softness", type=float, default=0.27, help="half-angle of the light, degrees")
+    shadow.add_argument("--samples", type=int, default=3, help="of the trained generator, of which the best is taken")
+    shadow.add_argument("--seed", type=int, default=0, help="of the trained generator")
     arguments = parser.parse_args()
     if arguments.command == "doctor":  # which must work where the others cannot be imported
         from . import doctor

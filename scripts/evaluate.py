@@ -4,6 +4,7 @@
 WHAT is one of:
   shading     the networks and their rivals on shards of test data
   resolution  shading at full resolution, from the light probe and from enlarging ShadingNet's output
+  shadow      shadow generators, the physical prior and the predictors on tuples with and without shadows
   characters  the whole job on rigged characters in panoramas, beside Cycles under the same light
   object      shapes, parts and poses of objects from pictures, or from codes fitted to unseen shapes
   body        LASOR on synthesized people that it has not seen, with and without occlusions
@@ -26,7 +27,7 @@ from backend.protocol import PenumbraError, write_json
 from backend.shading import evaluate
 from backend.shading.evaluate import results_table
 from backend.shading.network import ShadingNet
-from scripts import body_evaluation, object_evaluation
+from scripts import body_evaluation, object_evaluation, shadow_evaluation
 
 
 def shading(options: argparse.Namespace) -> None:
@@ -82,6 +83,12 @@ def characters(options: argparse.Namespace) -> None:
     size = " ".join(map(str, options.size))
     command = f"characters {files} --animation {options.animation} --size {size} --samples {options.samples}"
     _report(options, command, rows, devices.describe(devices.pick("auto")))
+
+
+def shadow(options: argparse.Namespace) -> None:
+    """Shadow generators, the physical prior and the predictors, on tuples whose shadows are known."""
+    rows, command = shadow_evaluation.measure(options)
+    _report(options, command, rows, devices.describe(devices.pick("cpu")), shadow_evaluation.tables)
 
 
 def object_(options: argparse.Namespace) -> None:
@@ -149,6 +156,7 @@ def main() -> int:
     p.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"), help="pixels")
     p.add_argument("--samples", type=int, default=128, help="of Cycles, denoised")
     p.add_argument("--out", type=Path, required=True, help="folder for scenes, results and pictures")
+    shadow_evaluation.add_arguments(_command(what, shadow))
     object_evaluation.add_arguments(_command(what, object_))
     body_evaluation.add_arguments(_command(what, body))
     options = parser.parse_args()

@@ -3,6 +3,7 @@
 
 ``scripts/train.py shading --data DIR… --out DIR --minutes M [--export DIR]``
 ``scripts/train.py lasor --motions DIR… --out DIR --minutes M [--export DIR]``
+``scripts/train.py shadow --stage 1|2|3 --data DIR… --out DIR --minutes M [--predictors DIR] [--export DIR]``
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend import device as devices
 from backend.protocol import PenumbraError
-from scripts import body_training, object_train
+from scripts import body_training, object_train, shadow_training
 
 
 def shading(options: argparse.Namespace) -> None:
@@ -89,6 +90,7 @@ def main() -> int:
     p.add_argument("--export", type=Path, help="write the weights, their config and card here")
     body_training.add_command(what)
     object_train.add_command(what)
+    shadow_training.add_arguments(what.add_parser("shadow", help="the shadow networks, in three stages"))
     options = parser.parse_args()
     if options.run is shading and not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")

@@ -46,7 +46,8 @@ def example(one: ShadowTuple, size: int, random: np.random.Generator | None = No
     """
     composite, target = (_small(image, size).astype(np.float32) / 255 for image in (one.composite, one.target))
     object_, shadow = (_small(image, size) > 127 for image in (one.object, one.shadow))
-    points = _points(one, object_, composite, size, random, guessed)
+    guess = one.points is None or (random is not None and random.random() < guessed)
+    points = guessed_points(one, object_, composite, random) if guess else one.points.resized(size, size)
     ratio = _small(one.ratio, size) if one.ratio is not None else _ratio(composite, target, object_)
     light = np.zeros(3, np.float32) if one.light is None else one.light
     if random is not None:
@@ -87,27 +88,21 @@ def _small(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _points(
-    one: ShadowTuple,
-    object_: np.ndarray,
-    composite: np.ndarray,
-    size: int,
-    random: np.random.Generator | None,
-    guessed: float,
+def guessed_points(
+    one: ShadowTuple, object_: np.ndarray, composite: np.ndarray, random: np.random.Generator | None = None
 ) -> PointMap:
-    """The tuple's own points, or what is guessed of a lone photograph with a horizon that is somewhat wrong."""
-    if one.points is not None and (random is None or random.random() >= guessed):
-        return one.points.resized(size, size)
+    """What is guessed of a lone photograph (H, W, 3) in [0, 1] with an object (H, W): it stands on level ground.
+
+    With `random`, and where the tuple's camera is known, through that camera, somewhat wrong; else it is estimated.
+    """
+    height, width = object_.shape
     try:
-        if one.points is None:
+        if one.points is None or random is None:
             return standing(estimate(composite).camera, object_)
-        return standing(_misjudged(replace(one.points.camera, width=size, height=size), random), object_)
+        return standing(_misjudged(replace(one.points.camera, width=width, height=height), random), object_)
     except PenumbraError:  # no ground under the object: nothing is known of this one's geometry
-        empty = np.zeros((size, size), bool)
-        camera = pinhole(size, size, float(size), np.array([0, 1.0, 0]))
-        return one.points.resized(size, size) if one.points is not None else PointMap(
-            np.zeros((size, size, 3), np.float32), empty, camera, 0.0
-        )  # fmt: skip
+        camera = pinhole(width, height, float(max(width, height)), np.array([0, 1.0, 0]))
+        return PointMap(np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool), camera, 0.0)
 
 
 def _misjudged(camera: Camera, random: np.random.Generator) -> Camera:

@@ -12,6 +12,7 @@ paper does; the small one, trained whole, denoises the logarithm of the ratio im
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,11 +25,12 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0, IP
 from torch import Tensor, nn
 
 from ..protocol import PenumbraError
-from .networks import HINT, Hourglass
+from .networks import HINT, SEEN, Hourglass, ShadowPredictors, hint
 
 SHADOW_WEIGHT = 10.0  # of the noise inside the predicted shadow; the paper's factor is lost, SGDiffusion's is 10
 STEPS = 50
 DEEPEST = 3.0  # −log of the smallest ratio that is told apart
+WITHOUT = ("points", "mask", "light", "confidences")
 _GRID = 4  # the light's tokens are a grid of so many each way
 
 
@@ -37,6 +39,7 @@ class GeneratorConfig:
     """size: pixels a side that it generates. widths, layers, heads, prompt: of the small U-Net and its attention.
 
     token_width: channels of the light's tokens before they enter. post: channels of the post-processing network.
+    without: which of WITHOUT it is not told, for the ablations.
     """
 
     size: int = 128
@@ -46,6 +49,7 @@ class GeneratorConfig:
     prompt: int = 64
     token_width: int = 48
     post: int = 16
+    without: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -73,6 +77,21 @@ class Conditions:
     @property
     def object(self) -> Tensor:
         return self.hint[:, 3:4]
+
+    def without(self, names: Sequence[str]) -> Conditions:
+        """Less some of WITHOUT; without confidences, mask and light are taken for certain."""
+        flat, sure = torch.ones_like(self.hint), torch.ones_like(self.light_quality)
+        flat[:, 4:] = 0
+        light_quality, mask_quality = (
+            (sure, sure) if "confidences" in names else (self.light_quality, self.mask_quality)
+        )
+        return dataclasses.replace(
+            self,
+            hint=self.hint * flat if "points" in names else self.hint,
+            mask=0 * self.mask if "mask" in names else self.mask,
+            light_quality=0 * sure if "light" in names else light_quality,
+            mask_quality=mask_quality,
+        )
 
     def repeated(self, count: int) -> Conditions:
         """Each picture `count` times, one after the other."""
@@ -107,16 +126,17 @@ class _AsTheyAre(nn.Module):
 
 
 class PostProcessor(nn.Module):
-    """From generated picture, composite and object mask to the final picture and its shadow mask's logits."""
+    """From a generated ratio, composite and object mask to the final ratio and the logits of the shadow's mask."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = Hourglass(7, width, quiet=True, outputs=4)
 
-    def forward(self, generated: Tensor, composite: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, H, W) in [0, 1] and (B, 1, H, W) the object's mask → picture, and logits (B, 1, H, W)."""
-        out = self.body(torch.cat([generated * 2 - 1, composite * 2 - 1, mask], 1))
-        return (generated + out[:, :3]).clamp(0, 1), out[:, 3:]
+    def forward(self, ratio: Tensor, composite: Tensor, object_: Tensor) -> tuple[Tensor, Tensor]:
+        """Linear ratio (B, 3, H, W) in (0, 1], display-encoded composite (B, 3, H, W) and mask (B, 1, H, W) → ratio
+        and logits (B, 1, H, W)."""
+        out = self.body(torch.cat([shaded(composite, ratio) * 2 - 1, composite * 2 - 1, object_], 1))
+        return (ratio.clamp(min=1e-6).log() + out[:, :3]).clamp(-DEEPEST, 0).exp(), out[:, 3:]
 
 
 class ShadowGenerator(nn.Module):
@@ -158,9 +178,7 @@ class ShadowGenerator(nn.Module):
         return cls(config, unet, None, torch.zeros(1, 1, config.prompt))
 
     @classmethod
-    def on_stable_diffusion(
-        cls, folder: Path, config: GeneratorConfig | None = None, trained: Path | None = None
-    ) -> ShadowGenerator:
+    def on_stable_diffusion(cls, folder: Path, config: GeneratorConfig, trained: Path | None = None) -> ShadowGenerator:
         """On a local folder in Stable Diffusion 1.5's layout: unet, vae, text_encoder, tokenizer; U-Net and VAE frozen.
 
         trained: a file of safetensors with what training added, the state of `added`.
@@ -178,7 +196,7 @@ class ShadowGenerator(nn.Module):
             raise PenumbraError(
                 f"The Stable Diffusion in {folder} cannot be read: {problem}", "Its weights must be safetensors."
             ) from problem
-        generator = cls(config or GeneratorConfig(size=512, token_width=128, post=32), unet, vae, prompt)
+        generator = cls(config, unet, vae, prompt)
         generator.unet.requires_grad_(False)
         generator.vae.requires_grad_(False)
         for processor in generator.unet.attn_processors.values():
@@ -210,6 +228,7 @@ class ShadowGenerator(nn.Module):
 
     def noise(self, noisy: Tensor, step: Tensor, c: Conditions) -> Tensor:
         """The noise in (B, C, h, w) at diffusion steps (B,)."""
+        c = c.without(self.config.without)
         control = torch.cat([c.hint, c.mask * c.mask_quality[:, None, None, None]], 1)
         prompt = self.prompt.expand(len(noisy), -1, -1)
         down, middle = self.controlnet(noisy, step, prompt, controlnet_cond=control, return_dict=False)
@@ -245,9 +264,29 @@ class ShadowGenerator(nn.Module):
         return self.decode(x, c.composite)
 
     def finish(self, ratio: Tensor, c: Conditions) -> tuple[Tensor, Tensor]:
-        """The final picture (B, 3, H, W), display-encoded, and the shadow's mask (B, 1, H, W) in [0, 1], of ratios."""
-        picture, logits = self.post(shaded(c.composite, ratio), c.composite, c.object)
-        return picture, torch.sigmoid(logits)
+        """The final ratio (B, 3, H, W) and the shadow's mask (B, 1, H, W) in [0, 1], of sampled ratios."""
+        ratio, logits = self.post(ratio, c.composite, c.object)
+        return ratio, torch.sigmoid(logits)
+
+
+@torch.no_grad()
+def condition(
+    predictors: ShadowPredictors, pictures: tuple[Tensor, Tensor, Tensor, Tensor], light: Tensor | None = None
+) -> Conditions:
+    """What the predictors, as they are, tell of pictures: composite, object, points and valid, as `networks.hint`.
+
+    light: (B, 3) where it is known, and then trusted in full.
+    """
+    composite, size = pictures[0], pictures[0].shape[-2:]
+    small = pictures
+    if max(size) > SEEN:
+        seen = (SEEN, SEEN)
+        small = [F.interpolate(composite, seen, mode="bilinear", antialias=True, align_corners=False)]
+        small += [F.interpolate(x, seen, mode="nearest-exact") for x in pictures[1:]]
+    p = predictors(*small, light=light)
+    mask = F.interpolate(p.mask, size, mode="bilinear", align_corners=False) * (1 - pictures[1])
+    light_quality = p.light_quality if light is None else torch.ones_like(p.light_quality)
+    return Conditions(composite, hint(*pictures), mask, p.light, light_quality, p.mask_quality)
 
 
 def shaded(composite: Tensor, ratio: Tensor) -> Tensor:

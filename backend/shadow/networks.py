@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .prior import SIDE, soft_prior
 
 HINT = 7
+SEEN = 128  # pixels a side that the predictors see, whatever the generator's are
 CUES = 4
 FEATURE = 256  # of the light predictor, which the quality estimator reads
 

@@ -2,27 +2,38 @@
 """A shadow for an object in a lone photograph: composite and object mask in, ratio image and shadow mask out.
 
 The geometry is that of a level ground with the object standing on it, or of a depth model; the light is given, or found
-from another object's shadow in the picture. The shadow is the physical one: its outline is traced, its depth and tint
-are those of a clear day unless told otherwise.
+from another object's shadow in the picture. Where trained weights are installed, the light may be predicted and the
+shadow is generated; until then it is the physical one: its outline is traced, its depth and tint are those of the other
+object's shadow, or of a clear day.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from ..images import read_image, srgb_encode, write_exr, write_png
 from ..protocol import PenumbraError, write_json
-from . import light_fit, monocular, relief, viewpoint
+from ..weights import WEIGHTS
+from . import generated, light_fit, monocular, relief, tone, viewpoint
+from .full_resolution import agreement, enlarged
+from .networks import SEEN, ShadowPredictors
 from .pointmap import PointMap, standing
 
-METHOD = "Physical prior alone: no trained generator took part"
+if TYPE_CHECKING:
+    from .generator import Conditions, ShadowGenerator
+
+PHYSICAL = "Physical prior alone: no trained generator took part"
+GENERATED = "Generated, with the physical prior's outline"
 WORKING = 1280  # pixels of the longer side at which geometry is traced
+LOWEST = 0.01  # sine of a light's elevation
 SUN = 0.0047  # radians; the sun's half-angle
 DEPTH = 0.65  # share of the light that the sun brings on a clear day, in the open
 TINT = np.array([1.04, 1.0, 0.92])  # of what is taken away: what stays is the sky's, bluish
@@ -34,9 +45,10 @@ class Request:
     """What to make a shadow of, and what is known.
 
     light: (3,) toward it, camera space, any length. like: paths of the masks of another object in the picture and of
-    its shadow, to find the light from. horizon: heights of the frame below its top; focal: in longer sides of the
-    frame. depth_model: a folder, see `monocular`. depth: share of the light that the shadow takes, in (0, 1].
-    half_angle: of the light, radians; larger is softer.
+    its shadow, to find the light and the depth from. horizon: heights of the frame below its top; focal: in longer
+    sides of the frame. depth_model: a folder, see `monocular`. depth: share of the light that a physical shadow takes,
+    in (0, 1]; None follows the other shadow, or takes DEPTH. half_angle: of the light, radians; larger is softer.
+    samples, seed: of the generator, where it is trained.
     """
 
     composite: Path
@@ -46,16 +58,20 @@ class Request:
     horizon: float | None = None
     focal: float | None = None
     depth_model: Path | None = None
-    depth: float = DEPTH
+    depth: float | None = None
     half_angle: float = SUN
+    samples: int = 3
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Shadow:
     """composite: (H, W, 3) linear. object: (H, W) coverage. ratio: (H, W, 3) in (0, 1], exactly 1 outside the shadow.
 
-    mask: (H, W) in [0, 1], the share of the light that the object hides. light: (3,) unit, camera space.
-    light_confidence, geometry_confidence: in [0, 1]. points: at the working size. notices: what the user should know.
+    mask: (H, W) in [0, 1], the share of the light that the object hides, or of a generated shadow's full depth.
+    light: (3,) unit, camera space. light_confidence: in [0, 1]. mask_confidence: the same of the predicted mask, None
+    where no network predicted one. points: at the working size, with the geometry's confidence. method: what made the
+    shadow. notices: what the user should know.
     """
 
     composite: np.ndarray
@@ -64,8 +80,10 @@ class Shadow:
     mask: np.ndarray
     light: np.ndarray
     light_confidence: float
+    mask_confidence: float | None
     light_source: str
     points: PointMap
+    method: str
     notices: tuple[str, ...]
 
     @property
@@ -74,15 +92,12 @@ class Shadow:
         return self.composite * self.ratio
 
 
-def cast_in_photograph(request: Request) -> Shadow:
-    """Make the shadow. Raises PenumbraError for pictures, masks and lights of which there is none to make."""
-    if not (0 < request.depth <= 1 and 0 <= request.half_angle < 1):
-        raise PenumbraError(
-            "The strength or the softness is out of range.", "Strength is in (0, 1], softness below 57°."
-        )
-    composite = read_image(request.composite)
-    object_ = read_mask(request.mask, composite.shape[:2])
-    check_mask(object_)
+def cast_in_photograph(request: Request, root: Path = WEIGHTS) -> Shadow:
+    """Make the shadow. root: where trained weights lie, if there are any.
+
+    Raises PenumbraError for pictures, masks and lights of which there is none to make.
+    """
+    composite, object_, other = _read(request)
     height, width = object_.shape
     scale = min(1.0, WORKING / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
@@ -90,22 +105,34 @@ def cast_in_photograph(request: Request) -> Shadow:
     small_object = cv2.resize(object_, size, interpolation=cv2.INTER_AREA)
     if not (small_object > 0.5).any():
         raise PenumbraError("The object is too small to cast a shadow.", "Mark more of it in the mask.")
-    view = viewpoint.estimate(small, request.horizon, request.focal)
-    if request.depth_model:
-        points = monocular.load(request.depth_model)(small, view.camera)
-    else:
-        points = standing(view.camera, small_object, view.confidence)
-    light, confidence, source = _light(request, points, size, object_.shape)
-    if light @ points.up <= 0.01:
-        raise PenumbraError("The light lies below the horizon.", "Give a light whose direction points upward.")
+    points = _points(request, small, small_object)
+    known = _known_light(request, points, other)
+    predictors, generator = _networks(root)
+    seen = None
+    if predictors is not None:
+        side = generator.config.size if generator else SEEN
+        seen = generated.observe(predictors, small, small_object, points, side, known[0] if known else None)
+    if known is None and seen is None:
+        raise PenumbraError(
+            "Nothing says where the light comes from, and no light predictor is bundled yet.",
+            "Give --light X Y Z, or --like with the masks of another object in the picture and of its shadow.",
+        )
+    light, confidence, source = known or _predicted_light(seen, points)
     hidden = relief.cast(points, small_object, light, request.half_angle)
-    hidden = np.clip(cv2.resize(hidden, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1) * (1 - object_)
-    taken = np.clip(request.depth * TINT, 0, 0.98)
-    ratio = 1 - hidden[..., None] * taken
-    ratio = np.where(hidden[..., None] > FAINTEST, ratio, 1).astype(np.float32)
-    return Shadow(
-        composite, object_, ratio, hidden, light, confidence, source, points, tuple(_notices(request, points, hidden))
-    )
+    outside = 1 - object_
+    hidden = np.clip(cv2.resize(hidden, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1) * outside
+    if seen is not None and generator is not None:
+        method = GENERATED
+        ratio, mask = generated.draw(generator, seen, request.samples, request.seed)
+        ratio, mask = enlarged(ratio, mask, hidden, agreement(hidden, seen.mask[0, 0].numpy()))
+        ratio, mask = 1 - (1 - ratio) * outside[..., None], mask * outside
+    else:
+        method, mask = PHYSICAL, np.where(hidden > FAINTEST, hidden, 0)
+        ratio = 1 - mask[..., None] * _taken(request, composite, object_, other)
+    ratio = tone.fitted(ratio, composite, other[1] if other else None).astype(np.float32)
+    notices = tuple(_notices(request, points, mask))
+    sure = None if seen is None else float(seen.mask_quality[0])
+    return Shadow(composite, object_, ratio, mask, light, confidence, sure, source, points, method, notices)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -121,13 +148,15 @@ def run(arguments: argparse.Namespace) -> int:
             depth_model=arguments.depth_model,
             depth=arguments.strength,
             half_angle=float(np.radians(arguments.softness)),
+            samples=arguments.samples,
+            seed=arguments.seed,
         )
         shadow = cast_in_photograph(request)
         write(shadow, arguments.out)
     except PenumbraError as problem:
         print(problem, file=sys.stderr)
         return 1
-    print(f"{METHOD}. Light: {shadow.light_source}.")
+    print(f"{shadow.method}. Light: {shadow.light_source}.")
     for notice in shadow.notices:
         print(notice)
     return 0
@@ -176,12 +205,13 @@ def write(shadow: Shadow, folder: Path) -> None:
     cv2.imwrite(str(folder / "explanation.png"), np.round(explain(shadow)[..., ::-1] * 255).astype(np.uint8))
     world = shadow.points.camera.world_from_camera[:3, :3] @ shadow.light
     facts = {
-        "method": METHOD,
+        "method": shadow.method,
         "direction": [round(float(v), 5) for v in shadow.light],
         "azimuth": round(float(np.degrees(np.arctan2(world[1], world[0]))), 2),
         "elevation": round(float(np.degrees(np.arcsin(np.clip(world[2], -1, 1)))), 2),
         "light_source": shadow.light_source,
         "light_confidence": round(shadow.light_confidence, 3),
+        "mask_confidence": None if shadow.mask_confidence is None else round(shadow.mask_confidence, 3),
         "geometry_confidence": round(shadow.points.confidence, 3),
         "horizon": round(viewpoint.horizon_of(shadow.points.camera), 4),
         "notices": list(shadow.notices),
@@ -214,31 +244,90 @@ def explain(shadow: Shadow) -> np.ndarray:
     return np.clip(np.concatenate([picture, after], 1), 0, 1)
 
 
-def _light(
-    request: Request, points: PointMap, size: tuple[int, int], shape: tuple[int, int]
-) -> tuple[np.ndarray, float, str]:
-    """The direction, how far it can be trusted, and where it comes from."""
+def _read(request: Request) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """The composite (H, W, 3), linear, the object (H, W), and where they are given another object and its shadow."""
+    if not (0 < _depth(request) <= 1 and 0 <= request.half_angle < 1 and request.samples > 0):
+        raise PenumbraError(
+            "The strength, the softness or the number of samples is out of range.",
+            "Strength is in (0, 1], softness below 57°, samples at least one.",
+        )
+    composite = read_image(request.composite)
+    object_ = read_mask(request.mask, composite.shape[:2])
+    check_mask(object_)
+    if request.like is None:
+        return composite, object_, None
+    other, shadow = (read_mask(path, object_.shape) for path in request.like)
+    check_mask(other)
+    return composite, object_, (other, shadow)
+
+
+def _networks(root: Path) -> tuple[ShadowPredictors | None, ShadowGenerator | None]:
+    """Predictors and generator, where their weights are; no generator without predictors."""
+    if not generated.available(generated.PREDICTORS, root):
+        return None, None
+    predictors = generated.load_predictors(root / generated.PREDICTORS)
+    if not generated.available(generated.GENERATOR, root):
+        return predictors, None
+    return predictors, generated.load_generator(root / generated.GENERATOR)
+
+
+def _depth(request: Request) -> float:
+    return DEPTH if request.depth is None else request.depth
+
+
+def _points(request: Request, photograph: np.ndarray, object_: np.ndarray) -> PointMap:
+    """The geometry, at the working size: the depth model's, or a level ground with the object standing on it."""
+    view = viewpoint.estimate(photograph, request.horizon, request.focal)
+    if request.depth_model:
+        return monocular.load(request.depth_model)(photograph, view.camera)
+    return standing(view.camera, object_, view.confidence)
+
+
+def _known_light(
+    request: Request, points: PointMap, other: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, float, str] | None:
+    """The direction, how far it can be trusted, and where it comes from; None where nothing tells it."""
     if request.light is not None:
         light = np.array(request.light, np.float64)
         if not np.isfinite(light).all() or np.linalg.norm(light) < 1e-6:
             raise PenumbraError("The light's direction has no length.", "Give three numbers, not all zero.")
-        return light / np.linalg.norm(light), 1.0, "given"
-    if request.like is None:
-        raise PenumbraError(
-            "Nothing says where the light comes from, and no light predictor is bundled yet.",
-            "Give --light X Y Z, or --like with the masks of another object in the picture and of its shadow.",
-        )
-    other, shadow = (cv2.resize(read_mask(p, shape), size, interpolation=cv2.INTER_AREA) for p in request.like)
-    check_mask(other)
-    seen = points if request.depth_model else standing(points.camera, other, points.confidence)
-    found = light_fit.fit_light(seen, other, shadow)
-    return found.direction, found.overlap, "another object's shadow"
+        light = light / np.linalg.norm(light)
+        if light @ points.up <= LOWEST:
+            raise PenumbraError("The light lies below the horizon.", "Give a light whose direction points upward.")
+        return light, 1.0, "given"
+    if other is None:
+        return None
+    size = points.valid.shape[::-1]
+    object_, shadow = (cv2.resize(mask, size, interpolation=cv2.INTER_AREA) for mask in other)
+    seen = points if request.depth_model else standing(points.camera, object_, points.confidence)
+    found = light_fit.fit_light(seen, object_, shadow)
+    return _raised(found.direction, points), found.overlap, "another object's shadow"
 
 
-def _notices(request: Request, points: PointMap, hidden: np.ndarray):
+def _predicted_light(seen: Conditions, points: PointMap) -> tuple[np.ndarray, float, str]:
+    return _raised(seen.light[0].double().numpy(), points), float(seen.light_quality[0]), "predicted"
+
+
+def _raised(light: np.ndarray, points: PointMap) -> np.ndarray:
+    """An estimated light that would lie below the horizon, brought just above it."""
+    light = light + max(0.0, 0.05 - float(light @ points.up)) * points.up
+    return light / np.linalg.norm(light)
+
+
+def _taken(
+    request: Request, composite: np.ndarray, object_: np.ndarray, other: tuple[np.ndarray, np.ndarray] | None
+) -> np.ndarray:
+    """(3,) the share of the light that a physical shadow takes."""
+    found = None
+    if other is not None and request.depth is None:
+        found = tone.taken_by(composite, other[1], np.maximum(other[0], object_))
+    return np.clip(_depth(request) * TINT, 0, 0.98) if found is None else found
+
+
+def _notices(request: Request, points: PointMap, mask: np.ndarray) -> Iterator[str]:
     if not request.depth_model and points.confidence < 0.2 and request.horizon is None:
         yield "The picture tells little about the horizon; give --horizon if the shadow lies wrong."
     if not request.depth_model:
         yield "The shadow falls on a level ground; walls and steps of the picture are not known without a depth model."
-    if hidden.max() < 0.5:
+    if mask.max() < 0.5:
         yield "The shadow lies outside the picture, or behind the object."

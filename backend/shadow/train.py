@@ -10,47 +10,37 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from .. import device as devices
-from ..protocol import PenumbraError, replacing
+from ..training import Run, RunPlan, follow
 from ..weights import save_model
 from . import losses
 from .examples import Batch, collate, example
-from .generator import Conditions, ShadowGenerator, shaded
+from .generator import ShadowGenerator, condition, shaded
 from .networks import ShadowPredictors, hint, prior_at_low_resolution
 from .tuples import ShadowTuple
 
 TEACHING = 0.5  # share of stage 1's masks that follow the true light, so that they learn from the first step
+TRAINED = {1: ("light", "mask"), 2: ("quality",)}  # parts of the predictors
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One stage's run. minutes or steps ends it, over all resumptions. size: pixels a side of its examples.
-
-    rate: AdamW's, after a warm-up; falls along a cosine to a hundredth. average: of the exported moving average.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Plan(RunPlan):
+    """One stage's run. size: pixels a side of its examples. average: of the exported moving average."""
 
     stage: int
     size: int
-    minutes: float | None = None
-    steps: int | None = None
     batch: int = 8
-    rate: float = 4e-4
     average: float = 0.999
-    seed: int = 0
 
 
 class Trainer:
@@ -69,51 +59,31 @@ class Trainer:
         Raises PenumbraError where the checkpoint is of other networks, or damaged.
         """
         torch.manual_seed(plan.seed)
-        self.plan, self.folder, self.device = plan, folder, device
+        self.plan, self.run, self.device = plan, Run(plan, folder, f"stage{plan.stage}"), device
         self.predictors = predictors.to(device).requires_grad_(False)
         self.generator = generator.to(device) if generator is not None else None
-        if plan.stage == 3:
-            assert self.generator is not None, "stage 3 needs a generator"
-            self.network: nn.Module = self.generator
-        else:
-            parts = {1: ("light", "mask"), 2: ("quality",)}[plan.stage]
-            self.network = nn.ModuleDict({name: getattr(predictors, name).requires_grad_(True) for name in parts})
+        self.network: nn.Module
+        if self.generator is None:
+            parts = {name: getattr(predictors, name).requires_grad_(True) for name in TRAINED[plan.stage]}
+            self.network = nn.ModuleDict(parts)
+        else:  # Stable Diffusion's own weights stay as they are
+            self.network = self.generator if self.generator.vae is None else self.generator.added()
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self.average = [p.detach().clone() for p in self.parameters]
         self.optimizer = torch.optim.AdamW(self.parameters, plan.rate, weight_decay=0.01)
-        self.step, self.seconds = 0, 0.0
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            self._load()
-
-    @property
-    def path(self) -> Path:
-        return self.folder / f"stage{self.plan.stage}.safetensors"
-
-    @property
-    def done(self) -> float:
-        """Share of the run that lies behind, in [0, 1]."""
-        behind = [self.step / self.plan.steps] if self.plan.steps else []
-        behind += [self.seconds / (60 * self.plan.minutes)] if self.plan.minutes else []
-        return min(1.0, max(behind, default=1.0))
+        self.run.resume(self._parts, self._sizes)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the stage. Returns its losses."""
-        warm = min(1.0, (self.step + 1) / 100)
-        self.optimizer.param_groups[0]["lr"] = (
-            self.plan.rate * warm * (0.505 + 0.495 * float(np.cos(np.pi * self.done)))
-        )
-        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
-        with half:
+        self.optimizer.param_groups[0]["lr"] = self.run.rate
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             terms = self.losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack([t.float() for t in terms.values()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
-        keep = min(self.plan.average, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            torch._foreach_lerp_(self.average, self.parameters, 1 - keep)
-        self.step += 1
+        follow(self.average, self.network, self.plan.average, self.run.step)
+        self.run.step += 1
         return {name: term.detach() for name, term in terms.items()}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -153,70 +123,34 @@ class Trainer:
     def _generate(self, batch: Batch) -> dict[str, Tensor]:
         generator = self.generator
         assert generator is not None
-        c = conditions(self.predictors, batch)
+        c = condition(self.predictors, (batch.composite, batch.object, batch.points, batch.valid))
         terms = {"noise": generator.noise_loss(batch.target, batch.ratio, c)}
         # The post-processing network learns on shadows that are as wrong as generated ones: blurred, too weak.
-        spoiled = spoil(batch.ratio)
-        picture, logits = generator.post(shaded(batch.composite, spoiled), batch.composite, batch.object)
-        terms["picture"] = (picture - batch.target).abs().mean()
+        ratio, logits = generator.post(spoil(batch.ratio), batch.composite, batch.object)
+        terms["picture"] = (shaded(batch.composite, ratio) - batch.target).abs().mean()
         terms["post mask"] = (torch.tanh(logits / 2) - (2 * batch.shadow - 1)).abs().mean()
         return terms
 
-    def exported(self) -> ShadowPredictors | ShadowGenerator:
-        """The predictors (stages 1, 2) or the generator (stage 3), with the averaged weights; a copy."""
-        source = self.predictors if self.generator is None else self.generator
-        module = copy.deepcopy(source)
-        own = dict(zip((id(p) for p in self.parameters), self.average, strict=True))
-        with torch.no_grad():
-            for mine, copied in zip(source.parameters(), module.parameters(), strict=True):
-                if id(mine) in own:
-                    copied.copy_(own[id(mine)])
-        return module.eval()
+    def exported(self) -> nn.Module:
+        """With averaged weights: the predictors, the generator, or what was added to Stable Diffusion."""
+        if self.generator is not None:
+            return self.average.eval()
+        predictors = copy.deepcopy(self.predictors)
+        for name in TRAINED[self.plan.stage]:
+            setattr(predictors, name, self.average.get_submodule(name))
+        return predictors.eval()
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
-        tensors = {f"parameter.{i}": p.detach() for i, p in enumerate(self.parameters)}
-        tensors |= {f"average.{i}": p for i, p in enumerate(self.average)}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": v for k, v in moments.items()}
-        state = {"step": self.step, "seconds": self.seconds, "stage": self.plan.stage}
-        with replacing(self.path) as temporary:
-            plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-            safetensors.torch.save_file(plain, temporary, {"state": json.dumps(state)})
+        self.run.save(self._parts, self._sizes)
 
-    def _load(self) -> None:
-        try:
-            with safetensors.safe_open(self.path, "pt") as file:
-                state = json.loads(file.metadata()["state"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
-            with torch.no_grad():
-                for i, (parameter, average) in enumerate(zip(self.parameters, self.average, strict=True)):
-                    if tensors[f"parameter.{i}"].shape != parameter.shape:
-                        raise ValueError("other sizes")
-                    parameter.copy_(tensors[f"parameter.{i}"])
-                    average.copy_(tensors[f"average.{i}"])
-            if f"parameter.{len(self.parameters)}" in tensors:
-                raise ValueError("other sizes")
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as problem:
-            raise PenumbraError(
-                f"The checkpoint {self.path} is damaged, or of networks of other sizes.",
-                "Delete it, or train in another folder.",
-            ) from problem
-        moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, kind = key.split(".")
-                moments[int(index)][kind] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(moments)})
-        self.step, self.seconds = state["step"], state["seconds"]
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.network, "average": self.average, "optimizer": self.optimizer}
 
-
-@torch.no_grad()
-def conditions(predictors: ShadowPredictors, batch: Batch) -> Conditions:
-    """What the predictors, as they are, tell the generator of a batch."""
-    p = predictors(batch.composite, batch.object, batch.points, batch.valid)
-    h = hint(batch.composite, batch.object, batch.points, batch.valid)
-    return Conditions(batch.composite, h, p.mask, p.light, p.light_quality, p.mask_quality)
+    @property
+    def _sizes(self) -> dict[str, Any]:
+        return {"sizes": (self.generator or self.predictors).config.to_json()}
 
 
 def spoil(ratio: Tensor) -> Tensor:
@@ -230,33 +164,15 @@ def spoil(ratio: Tensor) -> Tensor:
 
 
 def train(trainer: Trainer, data: Sequence[ShadowTuple], workers: int = 1, report: float = 60.0) -> None:
-    """Train until the plan ends. Every `report` seconds: a line in ``log.jsonl`` and a checkpoint."""
+    """Train until the plan ends. Every `report` seconds: a line in the log and a checkpoint."""
     trainer.network.train()
-    stream = batches(data, trainer.plan, trainer.step, workers)
-    bar = tqdm(total=1.0, initial=trainer.done, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
-    sums: dict[str, list[Tensor]] = defaultdict(list)
-    last = reported = time.monotonic()
-    first = trainer.step
-    with bar:
-        while trainer.done < 1:
-            for name, loss in trainer.train_step(next(stream).to(trainer.device)).items():
-                sums[name].append(loss)
-            now = time.monotonic()
-            trainer.seconds += now - last
-            last = now
-            bar.update(trainer.done - bar.n)
-            if now - reported < report and trainer.done < 1:
-                continue
-            means = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
-            speed = (trainer.step - first) * trainer.plan.batch / max(now - reported, 1e-6)
-            bar.set_postfix({"images/s": f"{speed:.1f}", **{k: f"{v:.3f}" for k, v in means.items()}})
-            line = {"stage": trainer.plan.stage, "step": trainer.step, "seconds": round(trainer.seconds, 1)}
-            with (trainer.folder / "log.jsonl").open("a") as file:
-                file.write(json.dumps({**line, **means, "images_per_second": speed}) + "\n")
-            trainer.save()
-            sums.clear()
-            last = reported = time.monotonic()
-            first = trainer.step
+    stream = batches(data, trainer.plan, trainer.run.step, workers)
+
+    def saved() -> dict[str, Any]:
+        trainer.save()
+        return {"images": trainer.run.step * trainer.plan.batch}
+
+    trainer.run.go_on(lambda: trainer.train_step(next(stream).to(trainer.device)), saved, report)
 
 
 def batches(data: Sequence[ShadowTuple], plan: Plan, step: int, workers: int) -> Iterator[Batch]:
@@ -282,22 +198,19 @@ def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> No
         for path in data
         if (path / "card.json").is_file()
     }
-    architecture = "shadow-generator" if stage == 3 else "shadow-predictors"
-    network = trainer.exported()
+    architecture, network = "shadow-predictors", trainer.generator or trainer.predictors
+    if isinstance(network, ShadowGenerator):
+        architecture = "shadow-generator" if network.vae is None else "shadow-generator on Stable Diffusion"
     sizes = network.config.to_json()
-    module: nn.Module = network
-    if isinstance(network, ShadowGenerator) and network.vae is not None:
-        module = network.added()  # Stable Diffusion itself stays in its own folder
-        architecture = "shadow-generator on Stable Diffusion"
-    facts = {"stage": stage, "steps": trainer.step, "minutes": trainer.seconds / 60}
+    facts = {"stage": stage, "steps": trainer.run.step, "minutes": trainer.run.seconds / 60}
     card = f"""# {"The shadow generator" if stage == 3 else "The shadow predictors"}
 
 Of *Embedding Physical Reasoning into Diffusion-Based Shadow Generation*, trained by this project from random weights on
 pictures that it rendered itself. Licence: GPL-3.0-or-later.
 
 * Command: `{command}`
-* Stage {stage}: {trainer.step} steps of {plan.batch} examples, {plan.size} pixels a side,
-  {trainer.seconds / 60:.0f} minutes on {devices.describe(trainer.device)}, seed {plan.seed}.
+* Stage {stage}: {trainer.run.step} steps of {plan.batch} examples, {plan.size} pixels a side,
+  {trainer.run.seconds / 60:.0f} minutes on {devices.describe(trainer.device)}, seed {plan.seed}.
 * AdamW, learning rate {plan.rate:g} falling along a cosine; the weights are a moving average ({plan.average:g}).
 * Sizes: {json.dumps(sizes)}
 
@@ -307,4 +220,5 @@ pictures that it rendered itself. Licence: GPL-3.0-or-later.
 {json.dumps(cards, indent=1)}
 ```
 """
-    save_model(folder, architecture, module, {"network": sizes, "trained": {**facts, **dataclasses.asdict(plan)}}, card)
+    config = {"network": sizes, "trained": {**facts, **dataclasses.asdict(plan)}}
+    save_model(folder, architecture, trainer.exported(), config, card)

@@ -91,7 +91,7 @@ def test_stages_one_and_two_learn_resume_and_export(tmp_path: Path) -> None:
         trainer.train_step(BATCH)
     trainer.save()
     again = train.Trainer(plan, tmp_path / "run", CPU, ShadowPredictors(TINY))
-    assert again.step == 18
+    assert again.run.step == 18
     for mine, other in zip(trainer.parameters, again.parameters, strict=True):
         torch.testing.assert_close(mine, other)
     for _ in range(18):
@@ -114,7 +114,7 @@ def test_stages_one_and_two_learn_resume_and_export(tmp_path: Path) -> None:
     last = error(trainer)
     assert sum(last.values()) < 0.7 * sum(first.values())
     assert all((a == b).all() for a, b in zip(fixed, loaded.light.parameters(), strict=True))
-    with pytest.raises(PenumbraError, match="other sizes"):
+    with pytest.raises(PenumbraError, match="another size"):
         train.Trainer(plan, tmp_path / "run", CPU, ShadowPredictors(dataclasses.replace(TINY, fine=16)))
 
 
@@ -163,6 +163,13 @@ def test_confidences_gate_mask_and_light() -> None:
     torch.testing.assert_close(noise(moved), noise(conditions(mask_quality=0)))
     assert (noise(dataclasses.replace(conditions(), mask=1 - BATCH.shadow)) - noise(conditions())).abs().max() > 1e-4
 
+    generator.config = dataclasses.replace(SMALL, without=("points", "mask", "light"))  # the plain generator
+    nothing = dataclasses.replace(conditions(), mask=0 * BATCH.shadow, light=-BATCH.light)
+    nothing.hint[:, 4:] = 0
+    torch.testing.assert_close(noise(nothing), noise(conditions()))
+    generator.config = dataclasses.replace(SMALL, without=("confidences",))
+    torch.testing.assert_close(noise(conditions(0.2, 0.3)), noise(conditions()))
+
 
 def test_stage_three_learns_and_samples_by_its_seed(tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -181,8 +188,9 @@ def test_stage_three_learns_and_samples_by_its_seed(tmp_path: Path) -> None:
     assert (one - other).abs().max() > 1e-3
     assert one.min() > 0
     assert one.max() <= 1
-    picture, mask = loaded.finish(one, conditions())
-    assert picture.shape == (4, 3, 32, 32)
+    ratio, mask = loaded.finish(one, conditions())
+    assert ratio.shape == (4, 3, 32, 32)
+    assert ratio.max() <= 1
     assert mask.shape == (4, 1, 32, 32)
 
 
@@ -221,7 +229,9 @@ def test_a_stable_diffusion_folder_drops_in_and_stays_frozen(tmp_path: Path) -> 
     h = hint(big.composite, big.object, big.points, big.valid)
     c = Conditions(big.composite, h, big.shadow, big.light, torch.ones(2), torch.ones(2))
     assert generator.latents(big.target, big.ratio).shape == (2, 4, 8, 8)
-    trainer = train.Trainer(train.Plan(3, 64, steps=2), tmp_path / "run", CPU, ShadowPredictors(TINY), generator)
+    trainer = train.Trainer(
+        train.Plan(stage=3, size=64, steps=2), tmp_path / "run", CPU, ShadowPredictors(TINY), generator
+    )
     frozen = {n: p.clone() for n, p in generator.unet.named_parameters() if "_ip" not in n}
     for _ in range(2):
         trainer.train_step(big)
@@ -236,4 +246,4 @@ def test_a_stable_diffusion_folder_drops_in_and_stays_frozen(tmp_path: Path) -> 
     torch.testing.assert_close(other.sample(c, 0, steps=2), ratio)
     (tmp_path / "vae").rename(tmp_path / "elsewhere")
     with pytest.raises(PenumbraError, match="no folder vae"):
-        ShadowGenerator.on_stable_diffusion(tmp_path)
+        ShadowGenerator.on_stable_diffusion(tmp_path, SMALL)

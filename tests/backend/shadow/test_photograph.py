@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from functools import partialmethod
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from backend.images import read_exr
+from backend import weights
+from backend.images import read_exr, srgb_decode, srgb_encode
 from backend.protocol import PenumbraError
 from backend.shadow import photograph, viewpoint
+from backend.shadow.generated import GENERATOR, PREDICTORS
+from backend.shadow.generator import GeneratorConfig, ShadowGenerator
+from backend.shadow.networks import PredictorConfig, ShadowPredictors
 from backend.shadow.photograph import Request, cast_in_photograph
 
 from .posts import Post, post
@@ -65,6 +72,23 @@ def test_another_objects_shadow_tells_the_light(tmp_path: Path) -> None:
     assert found.light_confidence > 0.6
 
 
+def test_the_shadow_is_as_dark_as_the_other_one(tmp_path: Path) -> None:
+    light = POST.toward(160, 50)
+    composite, mask = write_pictures(tmp_path)
+    other = POST.shadow(light)
+    taken = np.array([0.5, 0.4, 0.3])
+    linear = srgb_decode(cv2.imread(str(composite))[..., ::-1] / 255) * (1 - other[..., None] * taken)
+    cv2.imwrite(str(composite), np.round(srgb_encode(linear)[..., ::-1] * 255).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "shadow.png"), other.astype(np.uint8) * 255)
+    aside = tuple(POST.toward(20, 50))
+    found = cast_in_photograph(
+        Request(composite, mask, light=aside, like=(mask, tmp_path / "shadow.png"), horizon=HORIZON, focal=FOCAL)
+    )
+    deep = (found.mask > 0.95) & ~other
+    np.testing.assert_allclose(np.median(found.ratio[deep], 0), 1 - taken, atol=0.06)
+    assert (found.ratio[other] == 1).all()  # which has lost that light before
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -110,3 +134,27 @@ def test_pictures_of_every_kind_are_taken(tmp_path: Path, kind: str) -> None:
     found = cast_in_photograph(Request(composite, mask, light=tuple(light), horizon=HORIZON, focal=FOCAL))
     assert found.ratio.shape == (*shown.mask.shape, 3)
     assert overlap(found.mask > 0.5, shown.shadow(light)) > 0.35
+
+
+def test_trained_networks_take_part_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ShadowGenerator, "sample", partialmethod(ShadowGenerator.sample, steps=2))
+    torch.manual_seed(0)
+    sizes = PredictorConfig(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), coarse=8, fine=8, quality=8)
+    small = GeneratorConfig(size=32, widths=(8, 16), prompt=8, token_width=8, post=8, heads=2)
+    predictors, generator = ShadowPredictors(sizes), ShadowGenerator.small(small)
+    weights.save_model(tmp_path / PREDICTORS, PREDICTORS, predictors, {"network": sizes.to_json()}, "")
+    weights.save_model(tmp_path / GENERATOR, GENERATOR, generator, {"network": small.to_json()}, "")
+    light = tuple(POST.toward(20, 45))
+    request = Request(*write_pictures(tmp_path), light=light, horizon=HORIZON, focal=FOCAL, samples=2, seed=1)
+    found = cast_in_photograph(request, tmp_path)
+    assert found.method == photograph.GENERATED
+    assert found.ratio.shape == (200, 200, 3)
+    assert 0 < found.ratio.min() < 1
+    assert (found.ratio[POST.mask] == 1).all()  # the object is not repainted
+    np.testing.assert_allclose(found.light, light)
+    assert found.mask_confidence is not None
+    assert 0 < found.mask_confidence < 1
+    unlit = cast_in_photograph(dataclasses.replace(request, light=None), tmp_path)
+    assert unlit.light_source == "predicted"
+    assert unlit.light @ unlit.points.up > 0.04
+    np.testing.assert_array_equal(cast_in_photograph(request, tmp_path).ratio, found.ratio)
