@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shadow data set: ``make_dataset.py shadow --split train --tuples 20000 --out DIR``.
+"""The shadow data set: ``make_dataset.py shadow --tier traced --split train --tuples 20000 --out DIR``.
 
 DIR/card.json says how to make the folder again; DIR/shard_00000.npz … (compressed) hold the tuples. What is finished is
 kept, so the same command goes on where it was stopped. Scenes whose object or shadow can hardly be seen are left out,
@@ -21,6 +21,7 @@ import json
 import multiprocessing
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +30,17 @@ from tqdm import tqdm
 from backend.protocol import PenumbraError, replacing, write_json
 from backend.shading.moments import Sources
 from backend.shadow import traced
-from backend.shadow.scenes import scenes
+from backend.shadow.scenes import ShadowScene, scenes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=make)
+    parser.add_argument("--tier", choices=("traced", "cycles"), required=True, help="cycles needs the bpy module")
     parser.add_argument("--split", choices=("train", "test"), required=True)
     parser.add_argument("--tuples", type=int, required=True, help="scenes in all; a few are left out")
     parser.add_argument("--size", type=int, default=256, help="pixels a side")
     parser.add_argument("--shard", type=int, default=64, help="scenes a shard")
+    parser.add_argument("--samples", type=int, default=64, help="of Cycles, denoised")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hdri", type=Path, nargs="*", default=[], help="folders of .hdr and .exr panoramas")
@@ -78,9 +81,10 @@ def make(arguments: argparse.Namespace) -> None:
 def _make_shard(arguments: argparse.Namespace, sources: Sources, shard: tuple[int, int]) -> int:
     index, size = shard
     random = np.random.default_rng([arguments.seed, zlib.crc32(b"photograph"), index])
+    render = _renderer(arguments.tier, arguments.samples, arguments.workers)
     made = []
     for scene in scenes(sources, arguments.seed, index, size, arguments.size):
-        one = traced.arrays(scene, traced.render(scene), random)
+        one = traced.arrays(scene, render(scene), random)
         if traced.worth_showing(one):
             made.append(one)
     if not made:
@@ -90,17 +94,28 @@ def _make_shard(arguments: argparse.Namespace, sources: Sources, shard: tuple[in
     return size
 
 
+@functools.cache
+def _renderer(tier: str, samples: int, workers: int) -> Callable[[ShadowScene], traced.Picture]:
+    """The tier's renderer, made once a process."""
+    if tier == "traced":
+        return traced.render
+    from scripts.scenes.shadow_scene import ShadowStage
+
+    return ShadowStage(samples, max(1, (os.cpu_count() or 1) // workers)).render
+
+
 def _shard_path(folder: Path, index: int) -> Path:
     return folder / f"shard_{index:05}.npz"
 
 
 def _card(arguments: argparse.Namespace, sources: Sources) -> dict:
     """How to make the folder again."""
-    given = ("split", "tuples", "size", "shard", "seed")
+    given = ("tier", "split", "tuples", "size", "shard", "seed")
     packages = ["numpy", "embreex", "opencv-python", "scipy", "trimesh"]
+    if arguments.tier == "cycles":
+        given, packages = (*given, "samples"), [*packages, "bpy"]
     return {
         "command": "scripts/make_dataset.py shadow " + " ".join(f"--{n} {getattr(arguments, n)}" for n in given),
-        "tier": "traced",
         **{name: getattr(arguments, name) for name in given},
         "motions": [path.name for path in sources.motions],
         "panoramas": [[path.name for path in folder] for folder in sources.panoramas],

@@ -21,6 +21,7 @@ import OpenEXR
 
 from backend.protocol import Camera
 from backend.shading.environments import Environment, ground_albedo
+from backend.shading.probe import Sun
 from backend.shading.traced import Skin
 
 _GROUND = 200.0  # metres each way
@@ -40,10 +41,9 @@ class Stage:
         use_cycles(self.scene, samples, denoise, threads)
         self.scene.view_layers[0].use_pass_normal = True
         self.scene.view_layers[0].aovs.add().name = "albedo"
-        self._camera = _linked(self.scene, bpy.data.objects.new("camera", bpy.data.cameras.new("camera")))
-        self.scene.camera = self._camera
+        self.scene.camera = linked(self.scene, bpy.data.objects.new("camera", bpy.data.cameras.new("camera")))
         self._ground, self._ground_colour = add_ground(self.scene)
-        self._suns = [_linked(self.scene, bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))) for _ in "ab"]
+        self._suns = [linked(self.scene, bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))) for _ in "ab"]
         self._panorama = add_world(self.scene)
         self._folder = tempfile.TemporaryDirectory()
 
@@ -51,8 +51,8 @@ class Stage:
         """Show a person in a pose; skins are in world space. The same identity keeps its materials, and its creases."""
         if identity != self._identity:
             for part in self._parts:
-                _remove(part)
-            self._parts = [_linked(self.scene, _new_part(skin)) for skin in skins]
+                remove(part)
+            self._parts = [linked(self.scene, new_part(skin)) for skin in skins]
             self._identity = identity
         for part, skin in zip(self._parts, skins, strict=True):
             part.data.vertices.foreach_set("co", skin.mesh.vertices.astype(np.float32).ravel())
@@ -65,21 +65,14 @@ class Stage:
         self._ground.location.z = level
         self._ground_colour.default_value = (*ground_albedo(environment), 1.0)
         for lamp, sun in zip(self._suns, [*environment.suns, None, None], strict=False):
-            lamp.hide_render = sun is None
-            if sun is not None:
-                strength = float(np.max(sun.irradiance))
-                lamp.data.energy = np.pi * strength
-                lamp.data.color = sun.irradiance / strength
-                lamp.data.angle = 2 * sun.half_angle
-                lamp.rotation_mode = "QUATERNION"
-                lamp.rotation_quaternion = _turn_z_to(sun.direction)
+            shine(lamp, sun)
 
     def render(self, camera: Camera) -> dict[str, np.ndarray]:
         """Render what a camera of square pixels sees: (H, W[, 3]) float32, 0 outside the person.
 
         shading: π-normalised diffuse shading. albedo: linear. normal: unit, camera space. alpha: coverage.
         """
-        self._aim(camera)
+        aim(self.scene, camera)
         path = Path(self._folder.name) / "frame.exr"
         self.scene.render.filepath = str(path)
         with silence():
@@ -88,20 +81,34 @@ class Stage:
             channels = {name.split(".", 1)[-1]: channel.pixels for name, channel in file.channels().items()}
         return _layers(channels, np.asarray(camera.world_from_camera)[:3, :3])
 
-    def _aim(self, camera: Camera) -> None:
-        projection = np.asarray(camera.projection)
-        data = self._camera.data
-        data.sensor_fit, data.lens_unit = "HORIZONTAL", "FOV"
-        data.angle = 2 * float(np.arctan(1 / projection[0, 0]))
-        data.shift_x, data.shift_y = projection[0, 2] / 2, projection[1, 2] / 2 * camera.height / camera.width
-        data.clip_start, data.clip_end = 0.01, 1000.0
-        self._camera.matrix_world = np.asarray(camera.world_from_camera).T.tolist()
-        render = self.scene.render
-        render.resolution_x, render.resolution_y = camera.width, camera.height
-        left, top, right, bottom = camera.window
-        render.use_border, render.use_crop_to_border = camera.border is not None, False
-        render.border_min_x, render.border_max_x = left / camera.width, right / camera.width
-        render.border_min_y, render.border_max_y = 1 - bottom / camera.height, 1 - top / camera.height
+
+def shine(lamp: bpy.types.Object, sun: Sun | None) -> None:
+    """Make a Sun lamp shine as a sun does, or not at all."""
+    lamp.hide_render = sun is None
+    if sun is not None:
+        strength = float(np.max(sun.irradiance))
+        lamp.data.energy = np.pi * strength
+        lamp.data.color = sun.irradiance / strength
+        lamp.data.angle = 2 * sun.half_angle
+        lamp.rotation_mode = "QUATERNION"
+        lamp.rotation_quaternion = _turn_z_to(sun.direction)
+
+
+def aim(scene: bpy.types.Scene, camera: Camera) -> None:
+    """Give the scene's camera and render settings the view of a camera of square pixels."""
+    projection = np.asarray(camera.projection)
+    data = scene.camera.data
+    data.sensor_fit, data.lens_unit = "HORIZONTAL", "FOV"
+    data.angle = 2 * float(np.arctan(1 / projection[0, 0]))
+    data.shift_x, data.shift_y = projection[0, 2] / 2, projection[1, 2] / 2 * camera.height / camera.width
+    data.clip_start, data.clip_end = 0.01, 1000.0
+    scene.camera.matrix_world = np.asarray(camera.world_from_camera).T.tolist()
+    render = scene.render
+    render.resolution_x, render.resolution_y = camera.width, camera.height
+    left, top, right, bottom = camera.window
+    render.use_border, render.use_crop_to_border = camera.border is not None, False
+    render.border_min_x, render.border_max_x = left / camera.width, right / camera.width
+    render.border_min_y, render.border_max_y = 1 - bottom / camera.height, 1 - top / camera.height
 
 
 def use_cycles(scene: bpy.types.Scene, samples: int, denoise: bool, threads: int = 0) -> None:
@@ -132,7 +139,7 @@ def add_ground(scene: bpy.types.Scene) -> tuple[bpy.types.Object, bpy.types.Node
     mesh = bpy.data.meshes.new("ground")
     far = _GROUND
     mesh.from_pydata([(-far, -far, 0), (far, -far, 0), (far, far, 0), (-far, far, 0)], [], [(0, 1, 2, 3)])
-    ground = _linked(scene, bpy.data.objects.new("ground", mesh))
+    ground = linked(scene, bpy.data.objects.new("ground", mesh))
     ground.visible_camera = False
     material = bpy.data.materials.new("ground")
     material.use_nodes = True
@@ -157,7 +164,7 @@ def add_world(scene: bpy.types.Scene) -> bpy.types.ShaderNodeTexEnvironment:
     return texture
 
 
-def _remove(part: bpy.types.Object) -> None:
+def remove(part: bpy.types.Object) -> None:
     """Remove an object with its mesh, material and texture."""
     mesh = part.data
     material = mesh.materials[0]
@@ -168,14 +175,14 @@ def _remove(part: bpy.types.Object) -> None:
     bpy.data.images.remove(image)
 
 
-def _new_part(skin: Skin) -> bpy.types.Object:
-    """A mesh object with a skin's triangles, texture coordinates and material."""
+def new_part(skin: Skin, white: bool = True) -> bpy.types.Object:
+    """A mesh object with a skin's triangles, texture coordinates and material; white: to the camera."""
     mesh = bpy.data.meshes.new(skin.mesh.name)
     mesh.from_pydata(skin.mesh.vertices.tolist(), [], skin.mesh.triangles.tolist())
     mesh.shade_smooth()
     _mark_sharp_edges(mesh, skin)
     mesh.uv_layers.new(name="uv").uv.foreach_set("vector", skin.corner_uv.astype(np.float32).ravel())
-    mesh.materials.append(_new_material(skin))
+    mesh.materials.append(_new_material(skin, white))
     return bpy.data.objects.new(skin.mesh.name, mesh)
 
 
@@ -203,7 +210,7 @@ def _mark_sharp_edges(mesh: bpy.types.Mesh, skin: Skin) -> None:
     mesh.attributes.new("sharp_edge", "BOOLEAN", "EDGE").data.foreach_set("value", marks)
 
 
-def _new_material(skin: Skin) -> bpy.types.Material:
+def _new_material(skin: Skin, white: bool) -> bpy.types.Material:
     material = bpy.data.materials.new(skin.mesh.name)
     material.use_nodes = True
     nodes, links = material.node_tree.nodes, material.node_tree.links
@@ -219,7 +226,8 @@ def _new_material(skin: Skin) -> bpy.types.Material:
     links.new(texture.outputs["Color"], whole.inputs["Base Color"])
     links.new(texture.outputs["Color"], aov.inputs["Color"])
     links.new(whole.outputs[0], output.inputs[0])
-    show_white(material).inputs["Roughness"].default_value = skin.diffuse_roughness
+    if white:
+        show_white(material).inputs["Roughness"].default_value = skin.diffuse_roughness
     return material
 
 
@@ -292,6 +300,6 @@ def _turn_z_to(direction: np.ndarray) -> tuple[float, float, float, float]:
     return float(w), -y / (2 * w), x / (2 * w), 0.0
 
 
-def _linked(scene: bpy.types.Scene, thing: bpy.types.Object) -> bpy.types.Object:
+def linked(scene: bpy.types.Scene, thing: bpy.types.Object) -> bpy.types.Object:
     scene.collection.objects.link(thing)
     return thing

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import cv2
@@ -67,6 +68,24 @@ def test_shadows_fall_away_from_the_sun_and_each_has_its_picture(picture: traced
     np.testing.assert_array_equal(picture.composite[picture.object], picture.target[picture.object])
 
 
+@pytest.mark.slow
+def test_cycles_draws_the_same_three_pictures(picture: traced.Picture) -> None:
+    pytest.importorskip("bpy")
+    from scripts.scenes.shadow_scene import ShadowStage
+
+    truth = ShadowStage(samples=8).render(scene())
+    pairs = ((truth.open, picture.open), (truth.composite, picture.composite), (truth.target, picture.target))
+    for theirs, ours in pairs:
+        error = np.abs(cv2.blur(theirs - ours, (9, 9)))  # fine textures are filtered in other ways
+        assert error[picture.valid].mean() < 0.1 * ours[picture.valid].mean()
+    ground = picture.valid & ~picture.object & ~picture.others
+    for before, after in itertools.pairwise(pairs):
+        theirs, ours = (after[i].mean(-1) < 0.6 * before[i].mean(-1) for i in (0, 1))
+        assert (theirs & ours & ground).sum() > 0.8 * ((theirs | ours) & ground).sum()
+    np.testing.assert_array_equal(truth.composite[truth.object], truth.target[truth.object])
+    assert (truth.target == truth.composite).all(-1)[ground].mean() > 0.5
+
+
 def test_a_tuple_tells_masks_light_and_a_photograph_that_differs_in_the_shadow_only(picture: traced.Picture) -> None:
     shown = scene()
     one = traced.arrays(shown, picture, np.random.default_rng(3))
@@ -85,7 +104,7 @@ def test_a_tuple_tells_masks_light_and_a_photograph_that_differs_in_the_shadow_o
 def test_data_is_made_resumed_and_read(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     shadow_dataset.add_arguments(parser)
-    given = ["--split", "train", "--size", "32", "--shard", "3", "--out", str(tmp_path), "--tuples"]
+    given = ["--tier", "traced", "--split", "train", "--size", "32", "--shard", "3", "--out", str(tmp_path), "--tuples"]
     shadow_dataset.make(parser.parse_args([*given, "3"]))
     first = (tmp_path / "shard_00000.npz").read_bytes()
     shadow_dataset.make(parser.parse_args([*given, "6"]))
