@@ -43,6 +43,11 @@ def main() -> int:
     shadow.add_argument("--softness", type=float, default=0.27, help="half-angle of the light, degrees")
     shadow.add_argument("--samples", type=int, default=3, help="of the trained generator, of which the best is taken")
     shadow.add_argument("--seed", type=int, default=0, help="of the trained generator")
+    body = commands.add_parser("body", help="posed, rigged bodies of the people in a photograph")
+    body.add_argument("image", type=Path)
+    body.add_argument("--out", type=Path, required=True, help="folder for overlay.png and a folder for each person")
+    body.add_argument("--person", type=int, metavar="N", help="only this one, counted from the left")
+    body.add_argument("--refine", action="store_true", help="fit the body to silhouette and keypoints, seconds more")
     arguments = parser.parse_args()
     if arguments.command == "doctor":  # which must work where the others cannot be imported
         from . import doctor
@@ -50,6 +55,10 @@ def main() -> int:
         return doctor.main(arguments.json)
     if arguments.command == "shadow":
         from .shadow import photograph
+
+        return photograph.run(arguments)
+    if arguments.command == "body":
+        from .body import photograph
 
         return photograph.run(arguments)
     from . import worker

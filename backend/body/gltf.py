@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rigged, posed body as one glTF 2.0 binary file."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..protocol import replacing
+from .data import JOINT_NAMES, BodyData
+from .surface import vertex_normals
+
+_FLOAT, _USHORT, _UINT = 5126, 5123, 5125
+_VERTICES, _TRIANGLES = 34962, 34963
+
+
+class _Buffer:
+    """Arrays in one binary chunk, with the accessors that find them."""
+
+    def __init__(self) -> None:
+        self.data, self.views, self.accessors = b"", [], []
+
+    def add(self, array: np.ndarray, kind: str, component: int, target: int | None = None, ends: bool = False) -> int:
+        """The number of the array's accessor. ends: least and greatest are told, as positions need it."""
+        raw = np.ascontiguousarray(array).tobytes()
+        view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(raw)}
+        self.views.append(view | ({"target": target} if target else {}))
+        self.data += raw + bytes(-len(raw) % 4)
+        accessor = {"bufferView": len(self.views) - 1, "componentType": component, "count": len(array), "type": kind}
+        limits = {"min": array.min(0).tolist(), "max": array.max(0).tolist()} if ends else {}
+        self.accessors.append(accessor | limits)
+        return len(self.accessors) - 1
+
+
+def write_glb(
+    path: Path,
+    body: BodyData,
+    betas: np.ndarray,
+    rotations: np.ndarray,
+    place: np.ndarray,
+    size: tuple[int, int],
+    focal: float,
+) -> None:
+    """Write the body in the T-pose with its skin, an armature of SMPL's joints in its pose, and the picture's camera.
+
+    betas: (10,). rotations: (24, 3, 3), each relative to its parent. place: (3,) where the body's origin is in camera
+    space, metres. size: (width, height) of the picture, and focal: pixels.
+    """
+    vertices, joints = body.shaped(betas)
+    buffer = _Buffer()
+    strongest = np.argsort(-body.weights, 1)[:, :4]
+    weights = np.take_along_axis(body.weights, strongest, 1)
+    unbind = np.tile(np.eye(4, dtype=np.float32), (24, 1, 1))
+    unbind[:, 3, :3] = -joints  # glTF's matrices are stored by columns
+    attributes = {
+        "POSITION": buffer.add(vertices.astype(np.float32), "VEC3", _FLOAT, _VERTICES, ends=True),
+        "NORMAL": buffer.add(vertex_normals(vertices, body.faces).astype(np.float32), "VEC3", _FLOAT, _VERTICES),
+        "JOINTS_0": buffer.add(strongest.astype(np.uint16), "VEC4", _USHORT, _VERTICES),
+        "WEIGHTS_0": buffer.add(
+            (weights / weights.sum(1, keepdims=True)).astype(np.float32), "VEC4", _FLOAT, _VERTICES
+        ),
+    }
+    triangles = buffer.add(body.faces.astype(np.uint32).reshape(-1), "SCALAR", _UINT, _TRIANGLES)
+    lens = {"yfov": 2 * math.atan(size[1] / (2 * focal)), "aspectRatio": size[0] / size[1], "znear": 0.1}
+    scene = {
+        "asset": {"version": "2.0", "generator": "Penumbra"},
+        "scene": 0,
+        "scenes": [{"nodes": [24, 25, 26]}],
+        "nodes": [
+            *_joints(body, joints, rotations),
+            {"name": "body_root", "translation": [float(x) for x in place], "children": [0]},
+            {"name": "body", "mesh": 0, "skin": 0},
+            {"name": "camera", "camera": 0},
+        ],
+        "cameras": [{"type": "perspective", "perspective": lens}],
+        "meshes": [{"primitives": [{"attributes": attributes, "indices": triangles}]}],
+        "skins": [
+            {"joints": list(range(24)), "skeleton": 0, "inverseBindMatrices": buffer.add(unbind, "MAT4", _FLOAT)}
+        ],
+        "accessors": buffer.accessors,
+        "bufferViews": buffer.views,
+        "buffers": [{"byteLength": len(buffer.data)}],
+    }
+    text = json.dumps(scene).encode()
+    text += b" " * (-len(text) % 4)
+    length = 12 + 8 + len(text) + 8 + len(buffer.data)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(struct.pack("<4sII", b"glTF", 2, length))
+        file.write(struct.pack("<I4s", len(text), b"JSON") + text)
+        file.write(struct.pack("<I4s", len(buffer.data), b"BIN\0") + buffer.data)
+
+
+def _joints(body: BodyData, joints: np.ndarray, rotations: np.ndarray) -> list[dict[str, Any]]:
+    """The nodes of the armature, in SMPL's order."""
+    nodes: list[dict[str, Any]] = []
+    for j, name in enumerate(JOINT_NAMES):
+        parent = int(body.parents[j])
+        offset = joints[j] - joints[parent] if parent >= 0 else joints[j]
+        turn = Rotation.from_matrix(rotations[j]).as_quat().tolist()
+        nodes.append({"name": name, "translation": offset.astype(float).tolist(), "rotation": turn})
+        if children := np.nonzero(body.parents == j)[0].tolist():
+            nodes[-1]["children"] = children
+    return nodes

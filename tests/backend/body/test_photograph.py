@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From photographs to rigged bodies: who is seen, where the bodies are, and what the files hold."""
+
+import json
+import struct
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+from scipy.spatial.transform import Rotation
+from skimage import data
+
+from backend.body import photograph
+from backend.body.detect import Person, people, separated
+from backend.body.gltf import write_glb
+from backend.body.lasor.camera import perspective
+from backend.body.lasor.network import Lasor, LasorConfig
+from backend.body.lasor.raster import coverage
+from backend.body.model import BodyModel
+from backend.body.poses import limit_poses
+from backend.body.rotations import rotation_matrices
+from backend.protocol import PenumbraError
+
+TINY = LasorConfig(widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1), hidden=32)
+
+
+def person(aside: float, size: int = 400) -> Person:
+    """A posed body in a picture, `aside` metres from its middle."""
+    body = BodyModel.load(coarse=True)
+    vertices, joints = body(torch.zeros(1, 10), torch.from_numpy(limit_poses(1, 2)))
+    there = torch.tensor([[[aside, 0.1, -6.0]]])
+    points, _ = perspective(vertices + there, torch.tensor([700.0]), size)
+    keypoints, _ = perspective(body.keypoints(vertices, joints) + there, torch.tensor([700.0]), size)
+    mask = coverage(points, body.faces, size)[0].numpy().astype(np.float32)
+    return Person(mask, keypoints[0].numpy().astype(float), np.full(17, 0.9))
+
+
+def test_silhouettes_are_cut_where_they_overlap():
+    front, behind = person(0.0), person(0.25)
+    behind = Person(0.8 * behind.mask, behind.points, behind.confidence)
+    twice = Person(0.7 * front.mask, front.points, front.confidence)
+    a, b = separated([front, twice, behind])
+    assert np.array_equal(a.mask, front.mask)
+    assert (a.confidence == 0.9).all()
+    assert ((a.mask > 0.5) & (b.mask > 0.5)).sum() == 0
+    hidden = front.mask[tuple(np.floor(behind.points).astype(int).T[::-1])] > 0.5
+    assert hidden.any()
+    assert not hidden.all()
+    assert np.array_equal(b.confidence > 0, ~hidden)
+
+
+def test_bodies_stand_where_they_were_seen(tmp_path):
+    """An untrained network's body: the file's camera sees it where the weak-perspective one does, far from its edge."""
+    torch.manual_seed(0)
+    network, found = Lasor(TINY).eval(), [person(-0.6), person(0.4)]
+    bodies, problems = photograph._all(found, None, network, refine=False)
+    assert list(bodies) == [0, 1]
+    assert not problems
+    assert bodies[0].place[0] < bodies[1].place[0]
+    for number, body in bodies.items():
+        photograph.write(tmp_path / str(number), body, (400, 400))
+        mesh = trimesh.load_mesh(tmp_path / str(number) / "body.obj", process=False)
+        pixels = mesh.vertices[:, :2] * (1, -1) * (400 * photograph.FOCAL) / -mesh.vertices[:, 2:] + 200
+        columns, rows = np.nonzero(found[number].mask.T)
+        assert np.abs(pixels - body.outline).max() < 25  # perspective enlarges what is near
+        assert abs(pixels[:, 0].mean() - columns.mean()) < 40
+        assert abs(pixels[:, 1].mean() - rows.mean()) < 40
+        with np.load(tmp_path / str(number) / "params.npz") as params:
+            vertices, _ = BodyModel.load()(*(torch.from_numpy(params[k])[None] for k in ("betas", "pose")))
+            np.testing.assert_allclose(vertices[0].numpy() + params["trans"], mesh.vertices, atol=2e-4)
+    shown = photograph.overlay(np.full((400, 400, 3), 0.5, np.float32), found, bodies)
+    assert shown.shape == (400, 400, 3)
+    assert (shown[0, 0] == 0.5).all()
+    with pytest.raises(PenumbraError, match="no person 3"):
+        photograph._all(found, 3, network, refine=False)
+
+
+def test_refined_bodies_cover_more_of_what_was_seen():
+    torch.manual_seed(0)
+    network, found = Lasor(TINY).eval(), [person(-0.6)]
+    faces, whole = BodyModel.load().faces, found[0].mask > 0.5
+    shares = []
+    for refine in (False, True):
+        outline = photograph.reconstruct(found, 0, network, refine).outline
+        mask = coverage(torch.from_numpy(outline)[None].float(), faces, 400)[0].numpy()
+        shares.append((mask & whole).sum() / (mask | whole).sum())
+    assert shares[1] > shares[0] + 0.05
+
+
+def test_the_file_s_skin_gives_the_posed_body(tmp_path):
+    model = BodyModel.load()
+    betas = np.linspace(-1, 1, 10).astype(np.float32)
+    rotations = rotation_matrices(torch.from_numpy(limit_poses(1, 5)))
+    place = np.array([0.3, -0.2, -4.0])
+    write_glb(tmp_path / "body.glb", model.body, betas, rotations[0].numpy(), place, (640, 480), 700.0)
+    raw = (tmp_path / "body.glb").read_bytes()
+    length = struct.unpack("<I", raw[12:16])[0]
+    scene, binary = json.loads(raw[20 : 20 + length]), raw[28 + length :]
+    assert len(raw) == struct.unpack("<I", raw[8:12])[0]
+
+    def read(number: int, kind: type) -> np.ndarray:
+        accessor = scene["accessors"][number]
+        view = scene["bufferViews"][accessor["bufferView"]]
+        part = np.frombuffer(binary[view["byteOffset"] :][: view["byteLength"]], kind)
+        return part.reshape(accessor["count"], -1)
+
+    world = {25: np.eye(4)}
+
+    def place_nodes(number: int, parent: np.ndarray) -> None:
+        node, local = scene["nodes"][number], np.eye(4)
+        local[:3, 3] = node.get("translation", (0, 0, 0))
+        local[:3, :3] = Rotation.from_quat(node.get("rotation", (0, 0, 0, 1))).as_matrix()
+        world[number] = parent @ local
+        for child in node.get("children", []):
+            place_nodes(child, world[number])
+
+    place_nodes(24, np.eye(4))
+    skin, attributes = scene["skins"][0], scene["meshes"][0]["primitives"][0]["attributes"]
+    unbind = read(skin["inverseBindMatrices"], np.float32).reshape(-1, 4, 4).transpose(0, 2, 1)
+    matrices = np.stack([world[j] @ m for j, m in zip(skin["joints"], unbind, strict=True)])
+    joints, weights = read(attributes["JOINTS_0"], np.uint16), read(attributes["WEIGHTS_0"], np.float32)
+    points = np.pad(read(attributes["POSITION"], np.float32), ((0, 0), (0, 1)), constant_values=1)
+    posed = np.einsum("vk,vkxy,vy->vx", weights, matrices[joints], points)[:, :3]
+    expected, _ = model(torch.from_numpy(betas)[None], rotations, torch.from_numpy(place).float()[None])
+    assert np.abs(posed - expected[0].numpy()).max() < 1e-4
+    assert scene["cameras"][0]["perspective"]["yfov"] == pytest.approx(2 * np.arctan(240 / 700))
+
+
+def test_photographs_are_turned_as_the_camera_was_held(tmp_path):
+    stored = np.zeros((60, 2000, 3), np.uint8)
+    stored[:, :200] = 255  # the left of what is stored; with orientation 6 it is shown turned to the right: on top
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / "turned.jpg", exif=exif)
+    picture = photograph.read_photograph(tmp_path / "turned.jpg")
+    assert picture.shape == (1280, 38, 3)
+    assert picture[:100].mean() > 0.9
+    assert picture[200:].mean() < 0.1
+    Image.fromarray(stored).convert("CMYK").save(tmp_path / "print.jpg")
+    assert photograph.read_photograph(tmp_path / "print.jpg")[:, :100].mean() > 0.9
+
+
+def test_several_people_are_found_in_a_photograph():
+    pytest.importorskip("mediapipe")
+    one = data.astronaut()
+    left, right = people(np.concatenate([one, one[:, ::-1]], 1))
+    for seen, nose in ((left, 222), (right, 1024 - 222)):
+        assert abs(seen.points[0, 0] - nose) < 30
+        assert 0.15 < (seen.mask > 0.5).mean() < 0.3
+        assert seen.confidence[0] > 0.9
+    with pytest.raises(PenumbraError, match="No person"):
+        people(cv2.resize(data.brick(), (256, 256))[..., None].repeat(3, 2))
