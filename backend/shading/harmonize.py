@@ -88,13 +88,14 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto") -> Harmoni
     if all(frame.light for frame in job.frames):
         lights = estimates = [LightProbe.load(folder / frame.light) for frame in job.frames]
     else:
-        network = cast(ShadingNet, load_model("shadingnet")[0]).to(chosen)
+        module, config = load_model("shadingnet")
+        network = cast(ShadingNet, module).to(chosen)
         estimates = []
         for frame in job.frames:
             clock.begin("Estimating the light")
-            estimates.append(
-                _resumed_estimate(folder, frame) or _keep(folder, frame, estimate_light(network, folder, frame))
-            )
+            kept = _estimate_path(folder, frame, config["sha256"])
+            estimates.append(_resumed_estimate(kept, frame) or estimate_light(network, folder, frame))
+            estimates[-1].save(kept)
         lights = settle(job.frames, estimates)
     results = []
     for frame, light in zip(job.frames, lights, strict=True):
@@ -268,17 +269,12 @@ def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shad
 # An interrupted animation goes on in its folder: what was estimated or rendered from the same input is not done again.
 
 
-def _estimate_path(folder: Path, frame: Frame) -> Path:
-    return folder / f"estimate_{frame.number:04d}_{frame.key}.json"
+def _estimate_path(folder: Path, frame: Frame, weights: str) -> Path:
+    """weights: the network's SHA-256, as other weights estimate another light."""
+    return folder / f"estimate_{frame.number:04d}_{frame.key}_{weights[:8]}.json"
 
 
-def _keep(folder: Path, frame: Frame, estimate: LightProbe) -> LightProbe:
-    estimate.save(_estimate_path(folder, frame))
-    return estimate
-
-
-def _resumed_estimate(folder: Path, frame: Frame) -> LightProbe | None:
-    path = _estimate_path(folder, frame)
+def _resumed_estimate(path: Path, frame: Frame) -> LightProbe | None:
     return LightProbe.load(path) if frame.key and path.is_file() else None
 
 
