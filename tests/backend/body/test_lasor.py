@@ -247,7 +247,7 @@ def test_training_goes_on_where_it_stopped(tmp_path):
     for a, b in zip(whole.average.state_dict().values(), resumed.average.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b)
     torch.testing.assert_close(whole.losses.log_variance["pose"], resumed.losses.log_variance["pose"])
-    with pytest.raises(PenumbraError, match="another size"):
+    with pytest.raises(PenumbraError, match="another network"):
         train.Trainer(plan(network=dataclasses.replace(TINY, hidden=16)), poses, tmp_path / "run", cpu)
 
 
