@@ -71,7 +71,7 @@ class Trainer:
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, plan.rate, weight_decay=0.01)
-        self.run.resume(self._parts, self._sizes)
+        self.run.resume(self._parts, self._same)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the stage. Returns its losses."""
@@ -142,15 +142,15 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
-        self.run.save(self._parts, self._sizes)
+        self.run.save(self._parts, self._same)
 
     @property
     def _parts(self) -> dict[str, Any]:
         return {"network": self.network, "average": self.average, "optimizer": self.optimizer}
 
     @property
-    def _sizes(self) -> dict[str, Any]:
-        return {"sizes": (self.generator or self.predictors).config.to_json()}
+    def _same(self) -> dict[str, Any]:
+        return {"network": (self.generator or self.predictors).config.to_json()}
 
 
 def spoil(ratio: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ def test_stages_one_and_two_learn_resume_and_export(tmp_path: Path) -> None:
     last = error(trainer)
     assert sum(last.values()) < 0.7 * sum(first.values())
     assert all((a == b).all() for a, b in zip(fixed, loaded.light.parameters(), strict=True))
-    with pytest.raises(PenumbraError, match="another size"):
+    with pytest.raises(PenumbraError, match="another network"):
         train.Trainer(plan, tmp_path / "run", CPU, ShadowPredictors(dataclasses.replace(TINY, fine=16)))
 
 
