@@ -29,6 +29,8 @@ def shading(options: argparse.Namespace) -> None:
     sizes = network.ShadingConfig() if options.paper else train.BUNDLED
     weights = losses.PAPER if options.paper else losses.LossWeights()
     phases = dict.fromkeys(("alone", "lessons", "together", "halved", "critic_from"), 0.0) if options.paper else {}
+    if options.begin:  # G knows what a light does
+        phases |= {"alone": 0.5, "lessons": 0.0}
     if options.no_critic:
         weights = dataclasses.replace(weights, features=0.0, adversarial=0.0)
     plan = train.Plan(

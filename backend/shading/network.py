@@ -101,6 +101,7 @@ class LightEncoder(nn.Module):
         self.down2 = nn.Sequential(
             Conv(wide, deep, 8, 4, norm), Conv(deep, deep, 5, 1, norm), Conv(deep, deep, 5, 1, norm)
         )
+        self.code = nn.Conv2d(deep, config.light_channels, 1)
         self.up1 = Conv(deep, wide, 5, 1, norm)
         self.fuse1 = Conv(2 * wide, fuse, 5, 1, norm)
         self.up2 = Conv(fuse, fuse, 5, 1, norm)
@@ -117,6 +118,10 @@ class LightEncoder(nn.Module):
         full = self.stem(plate)
         quarter = self.down1(full)
         return full, quarter, self.down2(quarter)
+
+    def read(self, plate: Tensor) -> Tensor:
+        """The code of the light, from the way down alone: (B, 16, 8, 8) in (0, 1). Only training's lessons use it."""
+        return torch.sigmoid(self.code(self.features(plate)[-1]))
 
 
 class ShadingGenerator(nn.Module):

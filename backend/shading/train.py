@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import device as devices
 from ..images import srgb_decode, write_png
@@ -80,11 +80,9 @@ class Trainer:
         self.plan, self.device = plan, device
         self.network = ShadingNet(plan.network).to(device)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        config = plan.network
-        self.head = nn.Conv2d(config.encoder_widths[1], config.light_channels, 1).to(device)
         self.critic = ShadingDiscriminator(plan.network).to(device, memory_format=torch.channels_last)
         self.optimizers = {
-            "network": torch.optim.Adam([*self.network.parameters(), *self.head.parameters()], plan.rate, (0.9, 0.99)),
+            "network": torch.optim.Adam(self.network.parameters(), plan.rate, (0.9, 0.99)),
             "critic": torch.optim.Adam(self.critic.parameters(), plan.rate, (0.5, 0.99)),
         }
         self.seen = {"images": 0, "plates": 0}
@@ -92,7 +90,7 @@ class Trainer:
 
     @property
     def _parts(self) -> dict[str, Any]:
-        modules = {name: getattr(self, name) for name in ("network", "average", "critic", "head")}
+        modules = {name: getattr(self, name) for name in ("network", "average", "critic")}
         return {**modules, **{f"optimizer.{name}": optimizer for name, optimizer in self.optimizers.items()}}
 
     @property
@@ -121,8 +119,8 @@ class Trainer:
     def _lesson(self, lesson: Lesson) -> dict[str, Tensor]:
         """What f's way down reads from plates alone."""
         with self._half():
-            heard = torch.sigmoid(self.head(self.network.encoder.features(lesson.plate)[-1]))
-        return {"lesson": self.plan.losses.light * told_wrong(heard, lesson.facing)}
+            read = self.network.encoder.read(lesson.plate)
+        return {"lesson": self.plan.losses.light * told_wrong(read, lesson.facing)}
 
     def _batch(self, batch: Batch, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """Learn from a batch and from what was lost before; returns the batch's losses."""
@@ -176,7 +174,7 @@ class Trainer:
         if self.run.step == 0:
             for network in (self.network, self.average):
                 mine = network.state_dict()
-                fitting = {name: value for name, value in trained.items() if value.shape == mine[name].shape}
+                fitting = {name: v for name, v in trained.items() if name in mine and v.shape == mine[name].shape}
                 network.load_state_dict({**mine, **fitting})
 
 
