@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import trimesh
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from .shapes import Shape
 
@@ -27,8 +27,8 @@ def surface_scores(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
     if not len(found):
         return {"chamfer": 10.0, "f_score": 0.0}
     edge = float(np.ptp(true, axis=0).max())
-    accuracy = cKDTree(true).query(found)[0] / edge
-    completeness = cKDTree(found).query(true)[0] / edge
+    accuracy = KDTree(true).query(found)[0] / edge
+    completeness = KDTree(found).query(true)[0] / edge
     precision, recall = ((d**2 <= TAU).mean() for d in (accuracy, completeness))
     f = 2 * precision * recall / max(precision + recall, 1e-12)
     return {"chamfer": float(10 * (accuracy.mean() + completeness.mean()) / 2), "f_score": float(100 * f)}
@@ -70,7 +70,7 @@ def surface_of(shape: Shape, count: int, random: np.random.Generator) -> np.ndar
         for i, number in enumerate(random.multinomial(count, area / area.sum())):
             if not number:
                 continue
-            points, face = trimesh.sample.sample_surface(solids[i], number, seed=int(random.integers(1 << 31)))
+            points, face = trimesh.sample.sample_surface(solids[i], number, seed=int(random.integers(1 << 31)))[:2]
             points = np.asarray(points) + 1e-5 * solids[i].face_normals[face]
             for other in (s for k, s in enumerate(solids) if k != i):
                 within = ((points > other.bounds[0]) & (points < other.bounds[1])).all(1)
