@@ -89,11 +89,12 @@ def pascal3d(root: Path, split: str) -> Iterator[Example]:
         listed = root / "Image_sets" / f"{pascal}_imagenet_{split}.txt"
         for name in listed.read_text("utf-8").split() if listed.exists() else []:
             part = f"{pascal}_imagenet"
-            record = scipy.io.loadmat(root / "Annotations" / part / f"{name}.mat", squeeze_me=True)["record"]
-            for thing in np.atleast_1d(record["objects"].item()):
-                if str(thing["class"]) != pascal or thing["occluded"] or thing["truncated"] or thing["difficult"]:
+            record = scipy.io.loadmat(root / "Annotations" / part / f"{name}.mat", simplify_cells=True)["record"]
+            things = record["objects"]
+            for thing in [things] if isinstance(things, dict) else things:  # a single one is no list
+                if thing["class"] != pascal or thing["occluded"] or thing["truncated"] or thing["difficult"]:
                     continue
-                view, mask = thing["viewpoint"].item(), root / "Masks" / part / f"{name}.png"
+                view, mask = thing["viewpoint"], root / "Masks" / part / f"{name}.png"
                 yield Example(
                     f"{part}/{name}",
                     category,
