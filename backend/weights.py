@@ -6,22 +6,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .protocol import PenumbraError, replacing, write_json
 
 WEIGHTS = Path(os.environ.get("PENUMBRA_WEIGHTS") or Path(__file__).resolve().parent.parent / "assets" / "weights")
 MODEL, CONFIG, CARD = "model.safetensors", "config.json", "card.md"
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of a network, as ``config.json`` keeps them under "network"; subclasses are dataclasses."""
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
 
 
 def _shadingnet(network: dict[str, Any]) -> nn.Module:
@@ -69,25 +84,39 @@ def load_model(name: str, root: Path = WEIGHTS) -> tuple[nn.Module, dict[str, An
 
     Raises PenumbraError where its files are missing, damaged, or of another version.
     """
+    state, config = load_state(name, root)
+    with fitting(name):
+        module = ARCHITECTURES[config["architecture"]](config["network"])
+        module.load_state_dict(state)
+    return module.eval(), config
+
+
+def load_state(name: str, root: Path = WEIGHTS) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A bundled network's weights, float32, checked against their hash, and its config. Raises PenumbraError."""
     folder = root / name
     if not (folder / CONFIG).is_file() or not (folder / MODEL).is_file():
         raise PenumbraError(
             f"The weights of {name} are missing from {folder}.",
             "Install Penumbra again, or fetch the folder assets/weights from its repository.",
         )
-    try:
+    with fitting(name):
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         data = (folder / MODEL).read_bytes()
         if hashlib.sha256(data).hexdigest() != config["sha256"]:
             raise ValueError("the checksum differs")
-        module = ARCHITECTURES[config["architecture"]](config["network"])
-        module.load_state_dict({key: value.float() for key, value in safetensors.torch.load(data).items()})
+        return {key: value.float() for key, value in safetensors.torch.load(data).items()}, config
+
+
+@contextlib.contextmanager
+def fitting(name: str) -> Iterator[None]:
+    """Turns what reading weights, or filling a network with them, raises into a PenumbraError."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as problem:
         raise PenumbraError(
             f"The weights of {name} cannot be used: they are damaged or of another version.",
             "Install Penumbra again, or fetch the folder assets/weights from its repository.",
         ) from problem
-    return module.eval(), config
 
 
 def save_model(folder: Path, architecture: str, module: nn.Module, config: dict[str, Any], card: str) -> None:

@@ -7,7 +7,6 @@ batch is one code set a shape, (B, code), at N points a shape, (B, N, 3).
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,12 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..weights import NetworkConfig
+
 LEAK = 0.02
 INITIAL_SPREAD = 0.02  # of weights, the public code's; narrower layers than its own need more to begin with
 
 
 @dataclass(frozen=True)
-class ObjectConfig:
+class ObjectConfig(NetworkConfig):
     """Sizes of all networks of this part; the defaults are the public code's.
 
     categories: names, in the order of the classifier's outputs.
@@ -44,13 +45,6 @@ class ObjectConfig:
     encoder_width: int = 64
     head_width: int = 512
     sees_mask: bool = True
-
-    @classmethod
-    def from_json(cls, data: dict) -> ObjectConfig:
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
-
-    def to_json(self) -> dict:
-        return dataclasses.asdict(self)
 
     @property
     def code_lengths(self) -> tuple[int, int, int]:

@@ -11,7 +11,6 @@ shading, normal, albedo and RiCS (the formula φ(y :: o), 71 channels; `critic_s
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import cv2
@@ -21,13 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ..weights import NetworkConfig
 from .crop import CROP
 
 RICS_CHANNELS = 62
 
 
 @dataclass(frozen=True)
-class ShadingConfig:
+class ShadingConfig(NetworkConfig):
     """Sizes of the three networks; the defaults are the paper's.
 
     encoder_stem, encoder_widths, encoder_fuse: channels of Table A's row 2, of its two scales, and after a concat.
@@ -50,13 +50,6 @@ class ShadingConfig:
     critic_stem: int = 3
     critic_widths: tuple[int, int, int, int] = (8, 16, 16, 16)
     critic_sees_object: bool = True
-
-    @classmethod
-    def from_json(cls, data: dict) -> ShadingConfig:
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
-
-    def to_json(self) -> dict:
-        return dataclasses.asdict(self)
 
     @property
     def object_channels(self) -> int:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..weights import CONFIG, MODEL, WEIGHTS, load_model
+from ..weights import CONFIG, WEIGHTS, fitting, load_model, load_state
 from .full_resolution import best
 from .pointmap import PointMap
 
@@ -41,8 +40,10 @@ def load_generator(folder: Path, stable_diffusion: Path | None = None) -> Shadow
         return cast("ShadowGenerator", load_model(folder.name, folder.parent)[0])
     from .generator import GeneratorConfig, ShadowGenerator
 
-    config = GeneratorConfig.from_json(json.loads((folder / CONFIG).read_text("utf-8"))["network"])
-    return ShadowGenerator.on_stable_diffusion(stable_diffusion, config, folder / MODEL).eval()
+    state, config = load_state(folder.name, folder.parent)
+    with fitting(folder.name):
+        sizes = GeneratorConfig.from_json(config["network"])
+        return ShadowGenerator.on_stable_diffusion(stable_diffusion, sizes, state).eval()
 
 
 def observe(

@@ -15,9 +15,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
@@ -25,6 +24,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0, IP
 from torch import Tensor, nn
 
 from ..protocol import PenumbraError
+from ..weights import NetworkConfig
 from .networks import HINT, SEEN, Hourglass, ShadowPredictors, hint
 
 SHADOW_WEIGHT = 10.0  # of the noise inside the predicted shadow; the paper's factor is lost, SGDiffusion's is 10
@@ -35,7 +35,7 @@ _GRID = 4  # the light's tokens are a grid of so many each way
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(NetworkConfig):
     """size: pixels a side that it generates. widths, layers, heads, prompt: of the small U-Net and its attention.
 
     token_width: channels of the light's tokens before they enter. post: channels of the post-processing network.
@@ -50,13 +50,6 @@ class GeneratorConfig:
     token_width: int = 48
     post: int = 16
     without: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> GeneratorConfig:
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in data.items()})
 
 
 @dataclass(frozen=True)
@@ -178,10 +171,12 @@ class ShadowGenerator(nn.Module):
         return cls(config, unet, None, torch.zeros(1, 1, config.prompt))
 
     @classmethod
-    def on_stable_diffusion(cls, folder: Path, config: GeneratorConfig, trained: Path | None = None) -> ShadowGenerator:
+    def on_stable_diffusion(
+        cls, folder: Path, config: GeneratorConfig, trained: dict[str, Tensor] | None = None
+    ) -> ShadowGenerator:
         """On a local folder in Stable Diffusion 1.5's layout: unet, vae, text_encoder, tokenizer; U-Net and VAE frozen.
 
-        trained: a file of safetensors with what training added, the state of `added`.
+        trained: what training added, the state of `added`.
         Raises PenumbraError where a part is missing.
         """
         folder = Path(folder)
@@ -203,7 +198,7 @@ class ShadowGenerator(nn.Module):
             if isinstance(processor, IPAdapterAttnProcessor2_0):
                 processor.requires_grad_(True)
         if trained is not None:
-            generator.added().load_state_dict(safetensors.torch.load_file(trained))
+            generator.added().load_state_dict(trained)
         return generator
 
     def added(self) -> nn.ModuleDict:

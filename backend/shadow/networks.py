@@ -7,14 +7,14 @@ All see the hint stack H: the composite (3, display-encoded, −1…1), the obje
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..weights import NetworkConfig
 from .prior import SIDE, soft_prior
 
 HINT = 7
@@ -24,7 +24,7 @@ FEATURE = 256  # of the light predictor, which the quality estimator reads
 
 
 @dataclass(frozen=True)
-class PredictorConfig:
+class PredictorConfig(NetworkConfig):
     """depths, widths: of the ConvNeXt. coarse, fine: channels of the mask correctors. quality: of its encoder.
 
     The default is the paper's: ConvNeXt-Small, a 64-channel quality encoder.
@@ -35,13 +35,6 @@ class PredictorConfig:
     coarse: int = 64
     fine: int = 48
     quality: int = 64
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> PredictorConfig:
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in data.items()})
 
 
 BUNDLED = PredictorConfig(depths=(2, 2, 5, 2), widths=(32, 64, 128, 192), coarse=32, fine=16)

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ...weights import NetworkConfig
 from ..rotations import matrices_from_six
 from .proxy import CHANNELS
 
@@ -18,7 +17,7 @@ FIRST_CAMERA = (0.9, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class LasorConfig:
+class LasorConfig(NetworkConfig):
     """Sizes. widths, blocks: of the four stages. bottleneck: three convolutions a block, four times as wide at its end.
 
     hidden: of the regressor. iterations: how often it corrects its estimate.
@@ -29,13 +28,6 @@ class LasorConfig:
     bottleneck: bool = False
     hidden: int = 512
     iterations: int = 3
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> LasorConfig:
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
 
 
 RESNET18 = LasorConfig()

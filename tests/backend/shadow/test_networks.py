@@ -16,6 +16,7 @@ from backend import weights
 from backend.protocol import PenumbraError
 from backend.shadow import losses, networks, train
 from backend.shadow.examples import collate, example
+from backend.shadow.generated import load_generator
 from backend.shadow.generator import Conditions, GeneratorConfig, ShadowGenerator, decode_display, shaded
 from backend.shadow.networks import PredictorConfig, ShadowPredictors, geometry_cues, hint
 
@@ -242,8 +243,15 @@ def test_a_stable_diffusion_folder_drops_in_and_stays_frozen(tmp_path: Path) -> 
     ratio = generator.sample(c, 0, steps=2)
     assert ratio.shape == (2, 3, 64, 64)
     safetensors.torch.save_file(generator.added().state_dict(), tmp_path / "added.safetensors")
-    other = ShadowGenerator.on_stable_diffusion(tmp_path, generator.config, tmp_path / "added.safetensors")
+    trained = safetensors.torch.load_file(tmp_path / "added.safetensors")
+    other = ShadowGenerator.on_stable_diffusion(tmp_path, generator.config, trained)
     torch.testing.assert_close(other.sample(c, 0, steps=2), ratio)
+    train.export(trainer, tmp_path / "weights" / "added", [], "train it")
+    assert isinstance(load_generator(tmp_path / "weights" / "added", tmp_path), ShadowGenerator)
+    with (tmp_path / "weights" / "added" / weights.MODEL).open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(PenumbraError, match="damaged"):
+        load_generator(tmp_path / "weights" / "added", tmp_path)
     (tmp_path / "vae").rename(tmp_path / "elsewhere")
     with pytest.raises(PenumbraError, match="no folder vae"):
         ShadowGenerator.on_stable_diffusion(tmp_path, SMALL)
