@@ -5,26 +5,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
-import sys
 from pathlib import Path
 
 from backend import device as devices
-from backend.protocol import PenumbraError
+from scripts import run_options
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser("lasor", help=lasor.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.set_defaults(run=lasor)
     p.add_argument("--motions", type=Path, nargs="+", default=[], help="folders of .bvh files; a quarter is held out")
-    p.add_argument("--out", type=Path, required=True, help="checkpoint, log and pictures; outside the repository")
+    run_options.add(p)
     p.add_argument("--stage", choices=("all", "clear", "occluded"), default="all", help="clear people first, or only")
-    p.add_argument("--minutes", type=float, help="of training, over all resumptions")
-    p.add_argument("--steps", type=int)
     p.add_argument("--batch", type=int, default=32, help="people; the paper's is 140")
     p.add_argument("--rate", type=float, default=1e-3, help="Adam's, falls along a cosine; the paper's is 1e-4")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--device", default="auto")
     p.add_argument("--poses", type=int, default=40000, help="how many the bank holds")
     p.add_argument("--network", choices=("bundled", "resnet18", "resnet50"), default="bundled")
     p.add_argument("--paper", action="store_true", help="the paper's augmentation, without what is ours")
@@ -35,8 +29,6 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         choices=("view", "people", "silhouette"),
         help="ablations: view augmentation, people before people (Table V), the silhouette loss (Table III)",
     )
-    p.add_argument("--report", type=float, default=60.0, help="seconds between log lines, pictures and checkpoints")
-    p.add_argument("--export", type=Path, help="write the weights, their config and card here")
 
 
 def lasor(options: argparse.Namespace) -> None:
@@ -44,8 +36,7 @@ def lasor(options: argparse.Namespace) -> None:
     from backend.body.lasor import network, synthesis, train
     from backend.body.poses import pose_bank
 
-    if not (options.minutes or options.steps):
-        raise PenumbraError("The run has no end.", "Give --minutes or --steps.")
+    run_options.check(options)
     drawn = synthesis.PAPER if options.paper else synthesis.Synthesis()
     if "view" in options.without:
         drawn = dataclasses.replace(drawn, view=(0.0, 0.0, 0.0), tumbled=0.0)
@@ -68,5 +59,4 @@ def lasor(options: argparse.Namespace) -> None:
     if trainer.run.done < 1:
         train.train(trainer, pose_bank(options.motions, 1000, options.seed, test=True), options.report)
     if options.export:
-        command = "scripts/train.py " + shlex.join(Path(a).name if "/" in a else a for a in sys.argv[1:])
-        train.export(trainer, options.export, [folder.name for folder in options.motions], command)
+        train.export(trainer, options.export, [folder.name for folder in options.motions], run_options.command())

@@ -14,6 +14,7 @@ from pathlib import Path
 from backend import device as devices
 from backend.objects.shapes import CATEGORIES
 from backend.protocol import PenumbraError
+from scripts import run_options
 
 # Batch and learning rate by stage: ours, and the public code's.
 OURS = {1: (16, 1e-3), 2: (32, 3e-4), 3: (8, 5e-5)}
@@ -25,17 +26,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     p.set_defaults(run=train_objects)
     p.add_argument("--stage", type=int, choices=(1, 2, 3), required=True)
     p.add_argument("--data", type=Path, nargs="+", required=True, help="folders of shards")
-    p.add_argument("--out", type=Path, required=True, help="checkpoints, logs and pictures; outside the repository")
-    p.add_argument("--minutes", type=float, help="of training, over all resumptions")
-    p.add_argument("--steps", type=int)
+    run_options.add(p)
     p.add_argument("--categories", nargs="+", choices=CATEGORIES, default=[], help="learn these alone")
     p.add_argument("--batch", type=int, help="shapes or pictures a step")
     p.add_argument("--rate", type=float, help="Adam's; falls along a cosine")
     p.add_argument("--points", type=int, default=2048, help="of each shape in a step of stage 1")
     p.add_argument("--rendered", type=int, default=32, help="pixels along a side of rendered pictures")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--device", default="auto")
-    p.add_argument("--report", type=float, default=60.0, help="seconds between log lines, pictures and checkpoints")
     p.add_argument("--paper", action="store_true", help="the public code's sizes, batches and rates")
     p.add_argument("--voxel-encoder", action="store_true", help="stage 1's codes come from coloured voxels")
     p.add_argument("--no-category", action="store_true", help="the ablation without f_C (Table 2)")
@@ -46,7 +42,6 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         choices=("image", "silhouette", "features", "albedo", "white"),
         help="ablations of the losses of stages 2 and 3 (Table 3; albedo and white are its L_reg)",
     )
-    p.add_argument("--export", type=Path, help="write the weights, their config and card here")
 
 
 def train_objects(options: argparse.Namespace) -> None:
@@ -57,8 +52,7 @@ def train_objects(options: argparse.Namespace) -> None:
     from backend.objects.network import ObjectConfig
     from backend.objects.stages import Plan
 
-    if not (options.minutes or options.steps):
-        raise PenumbraError("The run has no end.", "Give --minutes or --steps.")
+    run_options.check(options)
     batch, rate = (PAPER if options.paper else OURS)[options.stage]
     sizes = ObjectConfig() if options.paper else train.BUNDLED
     sizes = dataclasses.replace(sizes, categories=tuple(options.categories or CATEGORIES))
@@ -84,6 +78,4 @@ def train_objects(options: argparse.Namespace) -> None:
     trainer = train.Trainer(plan, data, options.out, devices.pick(options.device))
     train.train(trainer, options.report)
     if options.export:
-        names = " ".join(folder.name for folder in options.data)
-        command = f"scripts/train.py object --stage {options.stage} --data {names}"
-        train.export(options.out, options.export, options.data, command)
+        train.export(options.out, options.export, options.data, run_options.command())

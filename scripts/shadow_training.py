@@ -8,8 +8,6 @@ stages 1 and 2 exported. A folder of --data is one of our shards or one in DESOB
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +19,7 @@ from backend.protocol import PenumbraError
 from backend.shadow import networks
 from backend.shadow.networks import ShadowPredictors
 from backend.shadow.tuples import DESOBA, Desoba, Shards
+from scripts import run_options
 
 RATES = {1: 4e-4, 2: 4e-4, 3: 2e-4}
 PAPER_RATE = 1e-5  # as SGDiffusion has it; the paper's is lost
@@ -30,18 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=shadow)
     parser.add_argument("--stage", type=int, choices=(1, 2, 3), required=True)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of shards, or DESOBAv2's")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoints and log; outside the repository")
-    parser.add_argument("--minutes", type=float, help="of training, over all resumptions")
-    parser.add_argument("--steps", type=int)
+    run_options.add(parser)
     parser.add_argument("--predictors", type=Path, help="weights of the stage before, for stages 2 and 3")
     parser.add_argument("--stable-diffusion", type=Path, help="stage 3 on this folder instead of the small model")
     parser.add_argument("--size", type=int, help="pixels a side (128, or 512 on Stable Diffusion)")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, help="learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=1, help="threads that prepare batches")
-    parser.add_argument("--report", type=float, default=60.0, help="seconds between log lines and checkpoints")
     parser.add_argument(
         "--without",
         nargs="*",
@@ -50,7 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what stage 3's generator is not told, for the ablations",
     )
     parser.add_argument("--paper", action="store_true", help="the paper's sizes of the predictors")
-    parser.add_argument("--export", type=Path, help="write the weights, their config and card here")
 
 
 def shadow(options: argparse.Namespace) -> None:
@@ -58,8 +51,7 @@ def shadow(options: argparse.Namespace) -> None:
     from backend.shadow import train  # these import diffusers, which takes seconds
     from backend.shadow.generator import GeneratorConfig, ShadowGenerator
 
-    if not (options.minutes or options.steps):
-        raise PenumbraError("Nothing says how long to train.", "Give --minutes or --steps.")
+    run_options.check(options)
     generator = None
     size = options.size or networks.SEEN
     rate = options.rate or RATES[options.stage]
@@ -79,8 +71,7 @@ def shadow(options: argparse.Namespace) -> None:
         print(f"{len(data)} tuples; {sum(p.numel() for p in trainer.parameters) / 1e6:.2f} million weights to train")
         train.train(trainer, data, options.workers, options.report)
     if options.export:
-        plain = [Path(a).name if "/" in a else a for a in sys.argv[1:]]
-        train.export(trainer, options.export, options.data, "scripts/train.py " + shlex.join(plain))
+        train.export(trainer, options.export, options.data, run_options.command())
 
 
 def _predictors(options: argparse.Namespace) -> ShadowPredictors:

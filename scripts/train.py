@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend import device as devices
 from backend.protocol import PenumbraError
-from scripts import body_training, object_train, shadow_training
+from scripts import body_training, object_train, run_options, shadow_training
 
 
 def shading(options: argparse.Namespace) -> None:
@@ -26,11 +25,16 @@ def shading(options: argparse.Namespace) -> None:
     from backend.shading import losses, network, train
     from backend.shading.dataset import PlateData, ShadingData
 
+    run_options.check(options)
+    if not (options.data or options.plates):
+        raise PenumbraError("There is nothing to learn from.", "Give --data or --plates.")
     sizes = network.ShadingConfig() if options.paper else train.BUNDLED
     weights = losses.PAPER if options.paper else losses.LossWeights()
     phases = dict.fromkeys(("alone", "lessons", "together", "halved", "critic_from"), 0.0) if options.paper else {}
-    if options.begin:  # G knows what a light does
-        phases |= {"alone": 0.5, "lessons": 0.0}
+    if options.begin:  # f and G have had their lessons
+        phases |= {"alone": 0.0, "lessons": 0.0}
+    if not options.data:
+        phases |= {"alone": 1.0}
     if options.no_critic:
         weights = dataclasses.replace(weights, features=0.0, adversarial=0.0)
     plan = train.Plan(
@@ -49,7 +53,7 @@ def shading(options: argparse.Namespace) -> None:
         trainer.begin_with(options.begin)
     if trainer.run.done < 1:
         memory, workers = options.memory * 1e9, options.workers
-        bulk = ShadingData(options.data, memory, workers)
+        bulk = ShadingData(options.data, memory, workers) if options.data else None
         reference = ShadingData(options.reference, memory, workers) if options.reference else None
         for name, data in (("bulk", bulk), ("reference", reference)):
             if data:
@@ -58,13 +62,8 @@ def shading(options: argparse.Namespace) -> None:
         plates = PlateData(options.plates) if options.plates else None
         train.train(trainer, bulk, reference, plates, workers, options.report)
     if options.export:
-        command = "scripts/train.py " + shlex.join(_without_paths(sys.argv[1:]))
-        train.export(trainer, options.export, [*options.data, *options.reference, *options.plates], command)
-
-
-def _without_paths(arguments: list[str]) -> list[str]:
-    """The arguments with folders by their names alone: a card tells nothing of the machine."""
-    return [Path(a).name if "/" in a else a for a in arguments]
+        folders = [*options.data, *options.reference, *options.plates]
+        train.export(trainer, options.export, folders, run_options.command())
 
 
 def main() -> int:
@@ -72,30 +71,24 @@ def main() -> int:
     what = parser.add_subparsers(required=True)
     p = what.add_parser("shading", help=shading.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.set_defaults(run=shading)
-    p.add_argument("--data", type=Path, nargs="+", required=True, help="folders of shards, the bulk tier")
+    p.add_argument(
+        "--data", type=Path, nargs="+", default=[], help="folders of shards, the bulk tier; without, f learns alone"
+    )
     p.add_argument("--reference", type=Path, nargs="+", default=[], help="folders of shards rendered with Cycles")
     p.add_argument("--plates", type=Path, nargs="+", default=[], help="folders of shards of plates, for f's lessons")
-    p.add_argument("--out", type=Path, required=True, help="checkpoint, log and pictures; outside the repository")
-    p.add_argument("--minutes", type=float, help="of training, over all resumptions")
-    p.add_argument("--steps", type=int)
+    run_options.add(p)
     p.add_argument("--moments", type=int, default=4, help="in a batch, of three views each")
     p.add_argument("--rate", type=float, default=2e-3, help="learning rate")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--device", default="auto")
     p.add_argument("--workers", type=int, default=1, help="threads that prepare batches")
     p.add_argument("--memory", type=float, default=6.0, help="GB for each tier's frames")
-    p.add_argument("--report", type=float, default=60.0, help="seconds between log lines, pictures and checkpoints")
     p.add_argument("--paper", action="store_true", help="the paper's sizes and losses, D from the start")
     p.add_argument("--no-rics", action="store_true", help="the ablation without the occlusion map")
     p.add_argument("--begin", type=Path, help="begin with the weights in this folder, as far as the sizes agree")
     p.add_argument("--no-critic", action="store_true", help="without D")
-    p.add_argument("--export", type=Path, help="write the weights, their config and card here")
     body_training.add_command(what)
     object_train.add_command(what)
     shadow_training.add_arguments(what.add_parser("shadow", help="the shadow networks, in three stages"))
     options = parser.parse_args()
-    if options.run is shading and not (options.minutes or options.steps):
-        parser.error("give --minutes or --steps")
     try:
         options.run(options)
     except PenumbraError as problem:

@@ -31,6 +31,8 @@ class ShadingConfig(NetworkConfig):
     """Sizes of the three networks; the defaults are the paper's.
 
     encoder_stem, encoder_widths, encoder_fuse: channels of Table A's row 2, of its two scales, and after a concat.
+    encoder_overview: width of a layer in which f sees the whole plate at once; 0, the paper's, has none. No place of
+        a convolution sees both sides of a plate, so none can tell which is the brighter one.
     light_channels: of the light map that f hands to G.
     stem, widths: channels of Table B's row 2 and of the four scales (64, 32, 16, 8 pixels).
     norm: "instance" as in the paper; "layer" normalizes all channels of an image together, which keeps their ratios
@@ -42,6 +44,7 @@ class ShadingConfig(NetworkConfig):
     encoder_stem: int = 1
     encoder_widths: tuple[int, int] = (16, 16)
     encoder_fuse: int = 8
+    encoder_overview: int = 0
     light_channels: int = 16
     stem: int = 47
     widths: tuple[int, int, int, int] = (8, 16, 16, 16)
@@ -78,6 +81,18 @@ def _output(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inputs, outputs, kernel))
 
 
+def _overview(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    """From f's deepest features, (B, inputs, 8, 8), to one answer for the whole plate, (B, outputs, 1, 1)."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(inputs * (CROP // 16) ** 2, width),
+        nn.SiLU(),
+        nn.Linear(width, outputs),
+        nn.Unflatten(1, (outputs, 1, 1)),
+    )
+
+
 def _upsample(x: Tensor, scale: int) -> Tensor:
     return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
 
@@ -94,17 +109,22 @@ class LightEncoder(nn.Module):
         self.down2 = nn.Sequential(
             Conv(wide, deep, 8, 4, norm), Conv(deep, deep, 5, 1, norm), Conv(deep, deep, 5, 1, norm)
         )
-        self.code = nn.Conv2d(deep, config.light_channels, 1)
         self.up1 = Conv(deep, wide, 5, 1, norm)
         self.fuse1 = Conv(2 * wide, fuse, 5, 1, norm)
         self.up2 = Conv(fuse, fuse, 5, 1, norm)
         self.out = _output(fuse + config.encoder_stem, config.light_channels, 5)
+        self.overview = None
+        if config.encoder_overview:
+            self.overview = _overview(deep, config.encoder_overview, config.light_channels)
+            for parameter in self.out.parameters():  # at first, the map is everywhere what the overview says
+                nn.init.zeros_(parameter)
 
     def forward(self, plate: Tensor) -> Tensor:
         """plate: (B, 3, 128, 128) display-encoded. Returns (B, 16, 128, 128) in (0, 1)."""
         full, quarter, deep = self.features(plate)
         x = self.fuse1(torch.cat([self.up1(_upsample(deep, 4)), quarter], 1))
-        return torch.sigmoid(self.out(torch.cat([self.up2(_upsample(x, 4)), full], 1)))
+        x = self.out(torch.cat([self.up2(_upsample(x, 4)), full], 1))
+        return torch.sigmoid(x if self.overview is None else x + self.overview(deep))
 
     def features(self, plate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The way down: features at 128, 32 and 8 pixels."""
@@ -113,8 +133,9 @@ class LightEncoder(nn.Module):
         return full, quarter, self.down2(quarter)
 
     def read(self, plate: Tensor) -> Tensor:
-        """The code of the light, from the way down alone: (B, 16, 8, 8) in (0, 1). Only training's lessons use it."""
-        return torch.sigmoid(self.code(self.features(plate)[-1]))
+        """What the overview alone says of the light: (B, 16, 1, 1) in (0, 1). Only training's lessons use it."""
+        assert self.overview is not None
+        return torch.sigmoid(self.overview(self.features(plate)[-1]))
 
 
 class ShadingGenerator(nn.Module):

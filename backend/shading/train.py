@@ -25,7 +25,7 @@ from torch import Tensor
 from .. import device as devices
 from ..images import srgb_decode, write_png
 from ..training import Run, RunPlan, follow
-from ..weights import load_model, save_model
+from ..weights import load_state, save_model
 from .dataset import VIEWS, Batch, Lesson, PlateData, ShadingData, batches, collate, view
 from .light_code import light_code, told_wrong
 from .losses import LossWeights, judgement, reconstruction
@@ -35,6 +35,7 @@ BUNDLED = ShadingConfig(
     encoder_stem=8,
     encoder_widths=(32, 64),
     encoder_fuse=8,
+    encoder_overview=128,
     stem=24,
     widths=(24, 48, 64, 96),
     norm="layer",
@@ -117,7 +118,7 @@ class Trainer:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _lesson(self, lesson: Lesson) -> dict[str, Tensor]:
-        """What f's way down reads from plates alone."""
+        """What f's overview reads from plates alone."""
         with self._half():
             read = self.network.encoder.read(lesson.plate)
         return {"lesson": self.plan.losses.light * told_wrong(read, lesson.facing)}
@@ -170,7 +171,7 @@ class Trainer:
 
         Raises PenumbraError where the weights are missing or damaged.
         """
-        trained = load_model(folder.name, folder.parent)[0].state_dict()
+        trained = load_state(folder.name, folder.parent)[0]
         if self.run.step == 0:
             for network in (self.network, self.average):
                 mine = network.state_dict()
@@ -180,7 +181,7 @@ class Trainer:
 
 def train(
     trainer: Trainer,
-    bulk: ShadingData,
+    bulk: ShadingData | None,
     reference: ShadingData | None = None,
     plates: PlateData | None = None,
     workers: int = 1,
@@ -188,29 +189,29 @@ def train(
 ) -> None:
     """Train until the plan ends. Every `every` seconds: a line in ``log.jsonl``, a picture, a checkpoint.
 
-    plates: for f's lessons.
+    plates: for f's lessons; without data of the other kinds, f learns alone.
     """
-    plan = trainer.plan
-    shown = reference or bulk
-    examples = [(f, 0) for f in shown.frames[:: max(1, len(shown.frames) // 6)][:6]]
-    shares = [1.0] if reference is None else [1.0, 0.0]
-    sources = [bulk] if reference is None else [bulk, reference]
-    run = trainer.run
+    plan, run = trainer.plan, trainer.run
+    sources = [data for data in (bulk, reference) if data is not None]
+    shares = [1.0] * len(sources)
+    shown = sources[-1].frames if sources else []
+    examples = [(f, 0) for f in shown[:: max(1, len(shown) // 6)][:6]]
     # A resumed run draws other batches than those it has seen.
     stream = batches(sources, shares, plan.moments, plan.seed + run.step, workers)
     random = np.random.default_rng([plan.seed, run.step])
 
     def step() -> dict[str, Tensor]:
-        if reference is not None:
+        if len(sources) == 2:
             shares[1] = plan.share[0] + (plan.share[1] - plan.share[0]) * run.done
             shares[0] = 1 - shares[1]
         lesson = plates.draw(random, plan.plates).to(trainer.device) if plates else None
-        batch = None if plates and run.done < plan.alone else next(stream).to(trainer.device)
-        return trainer.train_step(batch, lesson)
+        alone = plates and (not sources or run.done < plan.alone)
+        return trainer.train_step(None if alone else next(stream).to(trainer.device), lesson)
 
     def report() -> dict[str, Any]:
-        (run.folder / "pictures").mkdir(exist_ok=True)
-        write_png(run.folder / "pictures" / f"{run.step:07d}.png", sheet(trainer.average, examples))
+        if examples:
+            (run.folder / "pictures").mkdir(exist_ok=True)
+            write_png(run.folder / "pictures" / f"{run.step:07d}.png", sheet(trainer.average, examples))
         trainer.save()
         return {}
 
