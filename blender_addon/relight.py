@@ -16,12 +16,11 @@ import bpy
 import numpy as np
 
 from ..backend.protocol import PenumbraError, replacing
-from ..backend.rays.directions import RICS_DIRECTIONS
+from ..backend.rays.directions import RICS_DIRECTIONS, cell_shares
 from ..backend.shading import formula
 from . import passes
 from . import plate as plates
 
-SHARPNESS = 0.04  # of the interpolation between cells, as the backend's probe has it
 RELIT = "relit"
 EDGE = 8  # pixels of coverage beyond the traced ones that take their neighbours' shading
 
@@ -95,21 +94,15 @@ def shade(
         rotation = np.array(probe["world_from_camera"], np.float64)
         cos, sin = np.cos(change.turn), np.sin(change.turn)
         turn = rotation.T @ np.array(((cos, -sin, 0), (sin, cos, 0), (0, 0, 1))) @ rotation
-        radiance = _weights(RICS_DIRECTIONS @ turn) @ radiance  # the old light at the turned-back direction
+        radiance = cell_shares(RICS_DIRECTIONS @ turn) @ radiance  # the old light at the turned-back direction
     lamps = [
         _Sun(turn @ np.array(sun["direction"]), np.array(sun["irradiance"], np.float32) * change.sun * colour)
         for sun in probe["suns"]
     ]
     if change.turn and lamps:  # no rays were cast there: the cells around it tell how much arrives
-        suns = cells @ _weights(np.array([lamp.direction for lamp in lamps])).T
+        suns = cells @ cell_shares(np.array([lamp.direction for lamp in lamps])).T
     constant = np.array(probe["constant"], np.float32) * change.sky * colour
     return formula.shade(radiance * change.sky * colour, constant, cells, normals, lamps, suns)
-
-
-def _weights(directions: np.ndarray) -> np.ndarray:
-    """(N, 62) shares of the cells in directions (N, 3)."""
-    near = np.exp((directions @ RICS_DIRECTIONS.T - 1) / SHARPNESS)
-    return (near / near.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _fill(image: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> None:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from ..splits import is_test
 from .motion import BUILTIN, INDEX, builtin, forward_kinematics, load_motion, mirror, pose_from_angles
 
 RATE = 10.0  # poses a second of a motion: neighbours differ visibly
@@ -28,17 +28,12 @@ _WAIST = 0.13  # metres from the spine within which no hand, elbow or knee can b
 _APART = 0.09  # metres between the two sides' hands, knees or feet
 
 
-def held_out(name: str) -> bool:
-    """A quarter of all names of motions, the same on every machine: only for tests."""
-    return zlib.crc32(name.encode()) % 4 == 0
-
-
 def motion_poses(folders: Iterable[Path], test: bool = False) -> np.ndarray:
     """(N, 24, 3) axis-angle: the poses of the .bvh files in these folders that belong to the split, and mirrored.
 
     Raises PenumbraError where a file cannot be read.
     """
-    files = [p for folder in folders for p in sorted(Path(folder).rglob("*.bvh")) if held_out(p.stem) == test]
+    files = [p for folder in folders for p in sorted(Path(folder).rglob("*.bvh")) if is_test(p.stem) == test]
     clips = [load_motion(path, fps=RATE) for path in files]
     poses = [m.pose for clip in clips for m in (clip, mirror(clip))]
     return np.concatenate([np.zeros((0, 24, 3), np.float32), *poses])

@@ -10,6 +10,7 @@ import numpy as np
 
 COUNT = 62  # five rings of twelve, and the two poles
 _STEP = np.radians(30.0)
+_NEARNESS = np.float32(0.04)  # of 1 less the cosine, where the share has fallen to 1/e
 
 
 def _directions() -> np.ndarray:
@@ -50,6 +51,15 @@ SOLID_ANGLES = _solid_angles()
 
 for _table in (RICS_DIRECTIONS, SOLID_ANGLES):
     _table.setflags(write=False)
+
+
+def cell_shares(directions: np.ndarray) -> np.ndarray:
+    """(…, 62) float32: how near each of the 62 is to unit directions (…, 3), as shares whose sum is 1.
+
+    Smooth in the direction, and narrow enough that one of the 62 has most of its own.
+    """
+    near = np.exp((np.asarray(directions, np.float32) @ RICS_DIRECTIONS.T - 1) / _NEARNESS)
+    return near / near.sum(-1, keepdims=True)
 
 
 def pack_bits(bits: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..images import srgb_decode, srgb_encode
-from ..rays.directions import RICS_DIRECTIONS, unpack_bits
+from ..rays.directions import cell_shares, unpack_bits
 from . import probe as probes
 from .baselines import fit_harmonics, plate_directions, shade_harmonics
 from .dataset import Frame
@@ -76,8 +76,7 @@ def sun_visibility(bits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     visible = ~unpack_bits(bits)
 
     def visibility(directions: np.ndarray) -> np.ndarray:
-        near = np.exp((np.asarray(directions) @ RICS_DIRECTIONS.T - 1) / 0.04)
-        return visible.astype(np.float32) @ (near / near.sum(1, keepdims=True)).T.astype(np.float32)
+        return visible.astype(np.float32) @ cell_shares(directions).T
 
     return visibility
 

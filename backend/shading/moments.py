@@ -22,6 +22,7 @@ from ..body.motion import INDEX, Bvh, Motion
 from ..body.people import Person, make_person, pose_person
 from ..protocol import CHARACTER, Camera, Mesh
 from ..rays.camera import crop_camera, look_at, perspective, project
+from ..splits import is_test
 from . import environments
 from .crop import CROP, Box, crop_box
 from .environments import Environment
@@ -88,11 +89,6 @@ class Sources:
         """Those whose files have the given names."""
         folders = [[p for p in folder if p.name in panoramas] for folder in self.panoramas]
         return Sources(self.split, [p for p in self.motions if p.name in motions], [f for f in folders if f])
-
-
-def is_test(name: str) -> bool:
-    """A quarter of all names, the same on every machine."""
-    return zlib.crc32(name.encode()) % 4 == 0
 
 
 def place_of(panorama: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import protocol
-from ..rays.directions import RICS_DIRECTIONS, SOLID_ANGLES, unpack_bits
+from ..rays.directions import RICS_DIRECTIONS, SOLID_ANGLES, cell_shares, unpack_bits
 from . import formula, panorama, probe_fit
 from .panorama import LUMINANCE, nearest_cell
 from .probe_fit import SunVisibility
@@ -69,8 +69,7 @@ class LightProbe:
 
     def radiance_at(self, directions: np.ndarray) -> np.ndarray:
         """(…, 3) radiance of the cells, smoothly interpolated, in camera-space directions (…, 3); without suns."""
-        near = np.exp((directions.astype(np.float32) @ RICS_DIRECTIONS.T - 1) / 0.04)
-        return (near @ self.radiance) / near.sum(-1, keepdims=True)
+        return cell_shares(directions) @ self.radiance
 
     @property
     def light_vector(self) -> np.ndarray:

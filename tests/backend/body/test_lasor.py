@@ -15,7 +15,7 @@ from backend.body.lasor.losses import WEIGHTS, Losses
 from backend.body.lasor.network import Estimate, Lasor, LasorConfig
 from backend.body.lasor.synthesis import Batch, Synthesis, Synthesizer
 from backend.body.model import KEYPOINTS, BodyModel
-from backend.body.poses import builtin_poses, held_out, limit_poses, pose_bank
+from backend.body.poses import builtin_poses, limit_poses, pose_bank
 from backend.protocol import PenumbraError
 from backend.weights import load_model
 
@@ -159,7 +159,6 @@ def test_bodies_are_those_of_adults_and_children(synthesizer):
 
 
 def test_splits_share_no_pose():
-    assert 0.15 < np.mean([held_out(f"clip{i}") for i in range(200)]) < 0.35
     learned, unseen = builtin_poses(2), builtin_poses(2, test=True)
     assert len({p.tobytes() for p in learned} & {p.tobytes() for p in unseen}) == 0
     bank = pose_bank([], 100, 0)

@@ -15,7 +15,8 @@ pytest.importorskip("embreex")
 from backend.body.motion import INDEX, builtin, forward_kinematics
 from backend.rays.camera import project
 from backend.shading import moments
-from backend.shading.moments import Sources, is_test, place_of
+from backend.shading.moments import Sources, place_of
+from backend.splits import is_test
 from scripts import make_dataset
 
 NO_FILES = {"train": Sources("train", [], []), "test": Sources("test", [], [])}
