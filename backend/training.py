@@ -152,6 +152,16 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise PenumbraError(f"The checkpoint {path} is damaged.", "Delete it, or train in another folder.") from problem
 
 
+def data_cards(folders: list[Path]) -> str:
+    """The section of a weights' card about the data sets that taught them, from their own cards."""
+    cards = {folder.name: folder / "card.json" for folder in folders}
+    lines = [
+        f"* {name}: `{json.dumps(json.loads(path.read_text('utf-8')))}`" if path.is_file() else f"* {name}"
+        for name, path in cards.items()
+    ]
+    return "\n".join(["## Data", "", *lines, ""])
+
+
 def _tensors(part: Stateful) -> dict[str, Tensor]:
     state = part.state_dict()
     if not isinstance(part, torch.optim.Optimizer):

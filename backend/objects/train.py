@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .. import device as devices
 from ..images import write_png
 from ..protocol import PenumbraError
-from ..training import Run
+from ..training import Run, data_cards
 from ..training import read_checkpoint as read_any_checkpoint
 from ..weights import save_model
 from .dataset import ObjectData, PictureBatch, PointBatch
@@ -169,7 +169,6 @@ def export(folder: Path, target: Path, data: list[Path], command: str) -> None:
     network.encoder.load_state_dict(modules["encoder"].state_dict())
     steps = {k: read_checkpoint(folder / f"stage{k}.safetensors")[0] for k in range(1, last + 1)}
     times = ", ".join(f"stage {k}: {s['step']} steps, {s['seconds'] / 60:.0f} minutes" for k, s in steps.items())
-    cards = {path.name: json.loads((path / "card.json").read_text("utf-8")) for path in data}
     card = f"""# Joint occupancy field
 
 The shape and albedo decoders and the image encoder of *Fully Understanding Generic Objects* (JOF), trained by this
@@ -179,11 +178,6 @@ project from random weights on objects and pictures that it made itself. Licence
 * {times}, on {devices.describe(torch.device("cpu"))} or as the log says.
 * Sizes: {json.dumps(dataclasses.asdict(config))}
 
-## Data
-
-```json
-{json.dumps(cards, indent=1)}
-```
-"""
+{data_cards(data)}"""
     trained = {"steps": {str(k): s["step"] for k, s in steps.items()}}
     save_model(target, "reconstructor", network, {"network": config.to_json(), "trained": trained}, card)

@@ -22,6 +22,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..weights import NetworkConfig
 from .crop import CROP
+from .overview import Overview
 
 RICS_CHANNELS = 62
 
@@ -31,8 +32,8 @@ class ShadingConfig(NetworkConfig):
     """Sizes of the three networks; the defaults are the paper's.
 
     encoder_stem, encoder_widths, encoder_fuse: channels of Table A's row 2, of its two scales, and after a concat.
-    encoder_overview: width of a layer in which f sees the whole plate at once; 0, the paper's, has none. No place of
-        a convolution sees both sides of a plate, so none can tell which is the brighter one.
+    encoder_overview: width of the part of f that sees the whole plate at once (`overview.Overview`); 0, the paper's,
+        has none.
     light_channels: of the light map that f hands to G.
     stem, widths: channels of Table B's row 2 and of the four scales (64, 32, 16, 8 pixels).
     norm: "instance" as in the paper; "layer" normalizes all channels of an image together, which keeps their ratios
@@ -81,18 +82,6 @@ def _output(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inputs, outputs, kernel))
 
 
-def _overview(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """From f's deepest features, (B, inputs, 8, 8), to one answer for the whole plate, (B, outputs, 1, 1)."""
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(inputs * (CROP // 16) ** 2, width),
-        nn.SiLU(),
-        nn.Linear(width, outputs),
-        nn.Unflatten(1, (outputs, 1, 1)),
-    )
-
-
 def _upsample(x: Tensor, scale: int) -> Tensor:
     return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
 
@@ -115,27 +104,23 @@ class LightEncoder(nn.Module):
         self.out = _output(fuse + config.encoder_stem, config.light_channels, 5)
         self.overview = None
         if config.encoder_overview:
-            self.overview = _overview(deep, config.encoder_overview, config.light_channels)
+            self.overview = Overview(config.encoder_overview, config.light_channels)
             for parameter in self.out.parameters():  # at first, the map is everywhere what the overview says
                 nn.init.zeros_(parameter)
 
     def forward(self, plate: Tensor) -> Tensor:
         """plate: (B, 3, 128, 128) display-encoded. Returns (B, 16, 128, 128) in (0, 1)."""
-        full, quarter, deep = self.features(plate)
-        x = self.fuse1(torch.cat([self.up1(_upsample(deep, 4)), quarter], 1))
-        x = self.out(torch.cat([self.up2(_upsample(x, 4)), full], 1))
-        return torch.sigmoid(x if self.overview is None else x + self.overview(deep))
-
-    def features(self, plate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The way down: features at 128, 32 and 8 pixels."""
         full = self.stem(plate)
         quarter = self.down1(full)
-        return full, quarter, self.down2(quarter)
+        x = self.up1(_upsample(self.down2(quarter), 4))
+        x = self.up2(_upsample(self.fuse1(torch.cat([x, quarter], 1)), 4))
+        x = self.out(torch.cat([x, full], 1))
+        return torch.sigmoid(x if self.overview is None else x + self.overview(plate)[..., None, None])
 
     def read(self, plate: Tensor) -> Tensor:
         """What the overview alone says of the light: (B, 16, 1, 1) in (0, 1). Only training's lessons use it."""
         assert self.overview is not None
-        return torch.sigmoid(self.overview(self.features(plate)[-1]))
+        return torch.sigmoid(self.overview(plate)[..., None, None])
 
 
 class ShadingGenerator(nn.Module):

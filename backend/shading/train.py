@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .. import device as devices
 from ..images import srgb_decode, write_png
-from ..training import Run, RunPlan, follow
+from ..training import Run, RunPlan, data_cards, follow
 from ..weights import load_state, save_model
 from .dataset import VIEWS, Batch, Lesson, PlateData, ShadingData, batches, collate, view
 from .light_code import light_code, told_wrong
@@ -35,7 +35,7 @@ BUNDLED = ShadingConfig(
     encoder_stem=8,
     encoder_widths=(32, 64),
     encoder_fuse=8,
-    encoder_overview=128,
+    encoder_overview=384,
     stem=24,
     widths=(24, 48, 64, 96),
     norm="layer",
@@ -104,6 +104,7 @@ class Trainer:
 
     def train_step(self, batch: Batch | None, lesson: Lesson | None) -> dict[str, Tensor]:
         """One step of f by a lesson, of f and G by a batch, of D where it takes part. Returns the weighted losses."""
+        torch.manual_seed(self.plan.seed + self.run.step)  # what is dropped out, too, is the same in a resumed run
         for optimizer in self.optimizers.values():
             optimizer.param_groups[0]["lr"] = self.run.rate
         losses = self._lesson(lesson) if lesson and self.plan.losses.light else {}
@@ -245,7 +246,6 @@ def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> No
     plan = trainer.plan
     facts = {"steps": trainer.run.step, **trainer.seen, "minutes": round(trainer.run.seconds / 60, 1)}
     begun = f"Begun with the weights {plan.begin}" if plan.begin else "Begun with random weights"
-    cards = {path.name: json.loads((path / "card.json").read_text("utf-8")) for path in data}
     judged = plan.losses.adversarial + plan.losses.features > 0
     critic = f"D joined after {plan.critic_from:.0%} of the run" if judged else "trained without D"
     card = f"""# ShadingNet
@@ -264,10 +264,5 @@ on pictures that it rendered itself. Licence: GPL-3.0-or-later.
   x_w, `smooth` is the Huber threshold, and `light` weighs f's lessons; the three are 0 in the paper.
 * Sizes: {json.dumps(plan.network.to_json())}
 
-## Data
-
-```json
-{json.dumps(cards, indent=1)}
-```
-"""
+{data_cards(data)}"""
     save_model(folder, "shadingnet", trainer.average, {"network": plan.network.to_json(), "trained": facts}, card)

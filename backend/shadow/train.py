@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import device as devices
-from ..training import Run, RunPlan, follow
+from ..training import Run, RunPlan, data_cards, follow
 from ..weights import save_model
 from . import losses
 from .examples import Batch, collate, example
@@ -163,16 +163,16 @@ def spoil(ratio: Tensor) -> Tensor:
     return (log + 0.03 * torch.randn_like(log)).clamp(-7, 0).exp()
 
 
-def train(trainer: Trainer, data: Sequence[ShadowTuple], workers: int = 1, report: float = 60.0) -> None:
-    """Train until the plan ends. Every `report` seconds: a line in the log and a checkpoint."""
+def train(trainer: Trainer, data: Sequence[ShadowTuple], workers: int = 1, every: float = 60.0) -> None:
+    """Train until the plan ends. Every `every` seconds: a line in the log and a checkpoint."""
     trainer.network.train()
     stream = batches(data, trainer.plan, trainer.run.step, workers)
 
-    def saved() -> dict[str, Any]:
+    def report() -> dict[str, Any]:
         trainer.save()
         return {"images": trainer.run.step * trainer.plan.batch}
 
-    trainer.run.go_on(lambda: trainer.train_step(next(stream).to(trainer.device)), saved, report)
+    trainer.run.go_on(lambda: trainer.train_step(next(stream).to(trainer.device)), report, every)
 
 
 def batches(data: Sequence[ShadowTuple], plan: Plan, step: int, workers: int) -> Iterator[Batch]:
@@ -193,11 +193,6 @@ def batches(data: Sequence[ShadowTuple], plan: Plan, step: int, workers: int) ->
 def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> None:
     """Write the averaged weights, their config and their card. data: the folders that taught them."""
     plan, stage = trainer.plan, trainer.plan.stage
-    cards = {
-        path.name: json.loads((path / "card.json").read_text("utf-8"))
-        for path in data
-        if (path / "card.json").is_file()
-    }
     architecture, network = "shadow-predictors", trainer.generator or trainer.predictors
     if isinstance(network, ShadowGenerator):
         architecture = "shadow-generator" if network.vae is None else "shadow-generator on Stable Diffusion"
@@ -214,11 +209,6 @@ pictures that it rendered itself. Licence: GPL-3.0-or-later.
 * AdamW, learning rate {plan.rate:g} falling along a cosine; the weights are a moving average ({plan.average:g}).
 * Sizes: {json.dumps(sizes)}
 
-## Data
-
-```json
-{json.dumps(cards, indent=1)}
-```
-"""
+{data_cards(data)}"""
     config = {"network": sizes, "trained": {**facts, **dataclasses.asdict(plan)}}
     save_model(folder, architecture, trainer.exported(), config, card)

@@ -33,7 +33,15 @@ class PENUMBRA_OT_add_camera(bpy.types.Operator):  # noqa: N801
         return {"FINISHED"}
 
 
-class PENUMBRA_OT_open_plate(bpy.types.Operator):  # noqa: N801
+class _AsksForPath:
+    """Opens the file browser first, which runs the operator with what was chosen there."""
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+
+class PENUMBRA_OT_open_plate(_AsksForPath, bpy.types.Operator):  # noqa: N801
     """Open the photograph that the character is to belong to, and show it in the camera"""
 
     bl_idname = "penumbra.open_plate"
@@ -43,10 +51,6 @@ class PENUMBRA_OT_open_plate(bpy.types.Operator):  # noqa: N801
     filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
     filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
-
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
@@ -88,7 +92,7 @@ class PENUMBRA_OT_use_compositor(bpy.types.Operator):  # noqa: N801
         return {"FINISHED"}
 
 
-class PENUMBRA_OT_load_result(bpy.types.Operator):  # noqa: N801
+class PENUMBRA_OT_load_result(_AsksForPath, bpy.types.Operator):  # noqa: N801
     """Show a result that was made before, or on a farm, from its folder of images; this needs no backend"""
 
     bl_idname = "penumbra.load_result"
@@ -97,10 +101,6 @@ class PENUMBRA_OT_load_result(bpy.types.Operator):  # noqa: N801
 
     directory: bpy.props.StringProperty(name="Folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
     filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
-
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:

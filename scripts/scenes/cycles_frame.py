@@ -73,13 +73,17 @@ class Stage:
         shading: π-normalised diffuse shading. albedo: linear. normal: unit, camera space. alpha: coverage.
         """
         aim(self.scene, camera)
-        path = Path(self._folder.name) / "frame.exr"
-        self.scene.render.filepath = str(path)
-        with silence():
-            bpy.ops.render.render(write_still=True)
-        with OpenEXR.File(str(path), separate_channels=True) as file:
-            channels = {name.split(".", 1)[-1]: channel.pixels for name, channel in file.channels().items()}
+        channels = rendered(self.scene, Path(self._folder.name) / "frame.exr")
         return _layers(channels, np.asarray(camera.world_from_camera)[:3, :3])
+
+
+def rendered(scene: bpy.types.Scene, path: Path) -> dict[str, np.ndarray]:
+    """Render the scene, through a multilayer file at `path`: (H, W) float32 by names like "Combined.R"."""
+    scene.render.filepath = str(path)
+    with silence():
+        bpy.ops.render.render(write_still=True)
+    with OpenEXR.File(str(path), separate_channels=True) as file:
+        return {name.split(".", 1)[-1]: channel.pixels for name, channel in file.channels().items()}
 
 
 def shine(lamp: bpy.types.Object, sun: Sun | None) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-import OpenEXR
 
 from backend.protocol import CHARACTER, PROP
 from backend.shading.photograph import background
@@ -21,7 +20,7 @@ from backend.shadow import traced
 from backend.shadow.scenes import ShadowScene
 from backend.shadow.traced import Picture
 
-from .cycles_frame import add_world, aim, linked, new_image, new_part, remove, shine, silence, use_cycles
+from .cycles_frame import add_world, aim, linked, new_image, new_part, remove, rendered, shine, use_cycles
 
 STEADY = 0.02  # two renders differ by so much for their noise alone; from twice that on a difference is shadow
 
@@ -65,12 +64,7 @@ class ShadowStage:
         """(H, W, 3) linear radiance; parts of the roles `without` neither hide light nor reflect it."""
         for role, part in parts:
             part.visible_shadow = part.visible_diffuse = part.visible_glossy = role not in without
-        path = Path(self._folder.name) / "frame.exr"
-        self.scene.render.filepath = str(path)
-        with silence():
-            bpy.ops.render.render(write_still=True)
-        with OpenEXR.File(str(path), separate_channels=True) as file:
-            channels = {name.split(".", 1)[-1]: channel.pixels for name, channel in file.channels().items()}
+        channels = rendered(self.scene, Path(self._folder.name) / "frame.exr")
         rgb = np.stack([channels[f"Combined.{c}"] for c in "RGB"], -1)
         alpha = np.clip(channels["Combined.A"], 0, 1)[..., None]
         return (np.maximum(rgb, 0) + (1 - alpha) * behind).astype(np.float32)

@@ -62,7 +62,7 @@ class Trainer:
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         groups = [{"params": list(part.parameters())} for part in (self.network, self.losses)]
         self.optimizer = torch.optim.Adam(groups, plan.rate)
-        self.run.resume(self._parts, self._sizes)
+        self.run.resume(self._parts, self._same)
         # A resumed run draws other people than those it has seen.
         self.random = torch.Generator(device).manual_seed(plan.seed + self.run.step)
 
@@ -77,12 +77,12 @@ class Trainer:
         }
 
     @property
-    def _sizes(self) -> dict[str, Any]:
+    def _same(self) -> dict[str, Any]:
         return {"network": self.plan.network.to_json(), "losses": sorted(self.plan.losses)}
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
-        self.run.save(self._parts, self._sizes)
+        self.run.save(self._parts, self._same)
 
     def draw(self) -> Batch:
         """The next batch, as the run's phase has it."""

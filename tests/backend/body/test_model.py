@@ -14,11 +14,6 @@ from backend.protocol import PenumbraError
 JOINT = {name: i for i, name in enumerate(JOINT_NAMES)}
 
 
-@pytest.fixture(scope="module")
-def model() -> BodyModel:
-    return BodyModel.load()
-
-
 def random_input(count: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     draw = [torch.randn(count, *shape, generator=generator) for shape in ((10,), (24, 3), (3,))]

@@ -112,6 +112,17 @@ def test_channel_k_is_bit_k() -> None:
     np.testing.assert_array_equal(planes.permute(0, 2, 3, 1).bool().numpy(), directions.unpack_bits(bits))
 
 
+@pytest.mark.parametrize("overview", [0, 8])
+def test_only_the_overview_sees_both_sides_of_the_plate(overview: int) -> None:
+    torch.manual_seed(0)
+    encoder = LightEncoder(ShadingConfig(norm="none", encoder_overview=overview)).eval()
+    plate, dark_left = torch.full((2, 1, 3, 128, 128), 0.5)
+    dark_left[..., :4] = 0
+    with torch.no_grad():
+        difference = (encoder(plate) - encoder(dark_left)).abs()
+    assert bool(difference[..., -4:].max() > 1e-6) == bool(overview)
+
+
 def test_the_light_map_is_cut_where_the_character_stands() -> None:
     ramp = torch.stack(torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij"))[None] / 128
     same = crop_map(ramp, torch.tensor([[0.0, 0, 1, 1]]))

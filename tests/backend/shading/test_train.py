@@ -20,6 +20,7 @@ from backend.shading.network import ShadingConfig
 from .analytic_shards import write_shard
 
 TINY = ShadingConfig(
+    encoder_overview=8,
     encoder_stem=4,
     encoder_widths=(8, 8),
     stem=8,

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from backend.body.model import BodyModel
+
+
+@pytest.fixture(scope="module")
+def model() -> BodyModel:
+    return BodyModel.load()
