@@ -45,7 +45,6 @@ def shading(options: argparse.Namespace) -> None:
         moments=options.moments,
         rate=options.rate,
         seed=options.seed,
-        begin=options.begin.name if options.begin else "",
         **phases,
     )
     trainer = train.Trainer(plan, options.out, devices.pick(options.device))

@@ -53,7 +53,6 @@ class Plan(RunPlan):
     moments: of three views each in a batch. plates: of a lesson.
     average: share of the averaged weights that a step keeps.
     share: of the reference tier among the drawn moments, at the run's begin and end.
-    begin: the name of the weights that `Trainer.begin_with` was given, for the card.
     """
 
     network: ShadingConfig = BUNDLED
@@ -68,7 +67,6 @@ class Plan(RunPlan):
     rate: float = 2e-3
     average: float = 0.998
     share: tuple[float, float] = (0.1, 0.7)
-    begin: str = ""
 
 
 class Trainer:
@@ -87,6 +85,7 @@ class Trainer:
             "critic": torch.optim.Adam(self.critic.parameters(), plan.rate, (0.5, 0.99)),
         }
         self.seen = {"images": 0, "plates": 0}
+        self.before: dict[str, Any] = {}  # what the weights that it began with had seen
         self.seen = self.run.resume(self._parts, self._same).get("seen", self.seen)
 
     @property
@@ -172,7 +171,8 @@ class Trainer:
 
         Raises PenumbraError where the weights are missing or damaged.
         """
-        trained = load_state(folder.name, folder.parent)[0]
+        trained, config = load_state(folder.name, folder.parent)
+        self.before = config["trained"]
         if self.run.step == 0:
             for network in (self.network, self.average):
                 mine = network.state_dict()
@@ -244,8 +244,11 @@ def sheet(network: ShadingNet, examples: list) -> np.ndarray:
 def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> None:
     """Write the averaged weights, their config and their card. data: the folders that taught them."""
     plan = trainer.plan
-    facts = {"steps": trainer.run.step, **trainer.seen, "minutes": round(trainer.run.seconds / 60, 1)}
-    begun = f"Begun with the weights {plan.begin}" if plan.begin else "Begun with random weights"
+    facts: dict[str, Any] = {"steps": trainer.run.step, **trainer.seen, "minutes": round(trainer.run.seconds / 60, 1)}
+    facts |= {"command": command, "data": [path.name for path in data]}
+    begun = "Begun with random weights"
+    if trainer.before:
+        begun, facts["before"] = f"Begun with weights that had seen {json.dumps(trainer.before)}", trainer.before
     judged = plan.losses.adversarial + plan.losses.features > 0
     critic = f"D joined after {plan.critic_from:.0%} of the run" if judged else "trained without D"
     card = f"""# ShadingNet

@@ -115,9 +115,12 @@ def test_f_learns_alone_and_g_stays_as_it_is(data: ShadingData, tmp_path: Path) 
 def test_a_run_begins_with_weights_as_far_as_they_fit(tmp_path: Path) -> None:
     taught = train.Trainer(PLAN, tmp_path / "taught", CPU)
     train.export(taught, tmp_path / "weights" / "net", [], "teach it")
-    blind = dataclasses.replace(PLAN, seed=5, network=dataclasses.replace(TINY, uses_rics=False), begin="net")
+    blind = dataclasses.replace(PLAN, seed=5, network=dataclasses.replace(TINY, uses_rics=False))
     trainer = train.Trainer(blind, tmp_path / "blind", CPU)
     trainer.begin_with(tmp_path / "weights" / "net")
+    train.export(trainer, tmp_path / "weights" / "blind", [], "blind it")
+    trained = weights.load_state("blind", tmp_path / "weights")[1]["trained"]
+    assert (trained["command"], trained["before"]["command"]) == ("blind it", "teach it")
     mine, theirs = trainer.network.state_dict(), taught.average.state_dict()
     other = [name for name, value in mine.items() if value.shape != theirs[name].shape]
     assert len(other) == 1  # the first convolution of G, which sees no occlusion map
