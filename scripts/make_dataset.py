@@ -45,7 +45,7 @@ from backend.protocol import PenumbraError, replacing, write_json
 from backend.shading import moments, plates
 from backend.shading.frames import Tracer, Views, frames, rics_of
 from backend.shading.moments import Moment, Sources
-from scripts import object_data, shadow_dataset
+from scripts import object_dataset, shadow_dataset
 
 if TYPE_CHECKING:
     from scripts.scenes.cycles_frame import Stage
@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(dest="what", required=True)
     _add_shading(commands.add_parser("shading", help="people under many lights, for ShadingNet and the light probe"))
-    object_data.add_command(commands)
+    object_dataset.add_command(commands)
     shadow_dataset.add_arguments(commands.add_parser("shadow", help="objects with and without their shadows, traced"))
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)

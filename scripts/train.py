@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend import device as devices
 from backend.protocol import PenumbraError
-from scripts import body_training, object_train, run_options, shadow_training
+from scripts import body_training, object_training, run_options, shadow_training
 
 
 def shading(options: argparse.Namespace) -> None:
@@ -85,7 +85,7 @@ def main() -> int:
     p.add_argument("--begin", type=Path, help="begin with the weights in this folder, as far as the sizes agree")
     p.add_argument("--no-critic", action="store_true", help="without D")
     body_training.add_command(what)
-    object_train.add_command(what)
+    object_training.add_command(what)
     shadow_training.add_arguments(what.add_parser("shadow", help="the shadow networks, in three stages"))
     options = parser.parse_args()
     try:

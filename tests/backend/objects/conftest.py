@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.object_data import make_objects
+from scripts.object_dataset import make_objects
 
 
 def _made(folder: Path, split: str, shapes: int, views: int) -> Path:

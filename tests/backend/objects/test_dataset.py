@@ -16,7 +16,7 @@ from backend.objects.shapes import make_shape
 from backend.objects.voxels import NEAR, inside, piece_grid, pieces_of
 from backend.protocol import PenumbraError
 from backend.rays.scene import RayScene
-from scripts.object_data import make_objects
+from scripts.object_dataset import make_objects
 
 NUMBERS = {"table": 0, "car": 1}
 

@@ -13,7 +13,7 @@ from backend.objects import public
 from backend.objects.dataset import ObjectData, picture_batch
 from backend.objects.projection import projection, viewpoint
 from backend.protocol import PenumbraError
-from scripts.object_data import make_photographs
+from scripts.object_dataset import make_photographs
 
 
 def write_binvox(path, grid):
