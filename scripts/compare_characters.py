@@ -111,8 +111,7 @@ def _compare_one(
     rows = []
     for method, (shading, shadow, probe) in methods.items():
         row = {"method": method, "split": name, "images": 1, **measure(view, truth, shading, shadow)}
-        degrees = None if probe is None else evaluate.direction_error(probe.dominant_direction, light)
-        rows.append(row if degrees is None else {**row, "direction_error": degrees})
+        rows.append(row if probe is None else {**row, **evaluate.direction_errors(probe.dominant_direction, light)})
     _write_sheet(out / f"{name}_sheet.png", view, truth, *methods["Penumbra"][:2])
     return rows
 

@@ -84,10 +84,9 @@ def _row(
 ) -> dict[str, object]:
     at = view.passes.alpha > 0
     errors = evaluate.measure(estimate.shading[at], truth[at], view.passes.albedo[at], view.passes.alpha[at])
-    degrees = estimate.light and evaluate.direction_error(estimate.light.dominant_direction, light)
     split = f"{moment.identity}, {moment.clip}, {moment.lights[0].name}"
     row = {"method": method, "split": split, "images": 1, "suns": len(light.suns), **errors}
-    return row if degrees is None else {**row, "direction_error": degrees}
+    return {**row, **evaluate.direction_errors(estimate.light.dominant_direction, light)} if estimate.light else row
 
 
 def _pictures(small: CroppedView, truth: np.ndarray, found: dict[str, Estimate]) -> list[tuple[str, np.ndarray]]:

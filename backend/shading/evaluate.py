@@ -22,7 +22,8 @@ from .probe import LightProbe, Sun
 
 BRIGHTEST = 4.0  # linear shading is clipped here
 EVEN = 0.05  # strength over mean shading under which light has no direction worth measuring
-METRICS = ("rgb_mse", "shading_mse", "shading_mse_scaled", "direction_error", "shadow_error")
+ASIDE = 0.3  # sine of the angle to the camera's vertical plane, from which on a light comes from a side
+METRICS = ("rgb_mse", "shading_mse", "shading_mse_scaled", "direction_error", "side", "shadow_error")
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,18 @@ def true_probe(frame: Frame, light: int) -> LightProbe:
     return LightProbe(frame.radiance[light], np.zeros(3, np.float32), suns, frame.world_from_camera[:3, :3])
 
 
-def direction_error(estimate: np.ndarray, truth: LightProbe) -> float | None:
-    """Degrees between the dominant directions; None where the true light is nearly even."""
+def direction_errors(estimate: np.ndarray, truth: LightProbe) -> dict[str, float]:
+    """How an estimate (3,) differs from the true dominant direction; {} where the true light is nearly even.
+
+    direction_error: degrees between them. side: 1 where both are left, or both right, of the camera's vertical plane,
+    0 where not; absent where the light comes from no side.
+    """
     mean = float(np.mean(truth.radiance)) + sum(float(np.mean(s.irradiance)) for s in truth.suns)
     if truth.strength < EVEN * max(mean, 1e-9):
-        return None
-    return float(np.degrees(np.arccos(np.clip(truth.dominant_direction @ estimate, -1, 1))))
+        return {}
+    true = truth.dominant_direction
+    errors = {"direction_error": float(np.degrees(np.arccos(np.clip(true @ estimate, -1, 1))))}
+    return errors if abs(true[0]) < ASIDE else {**errors, "side": float(true[0] * estimate[0] > 0)}
 
 
 def sun_visibility(bits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -153,8 +160,9 @@ def evaluate(frames: Iterable[Frame], methods: dict[str, Method], split: str) ->
             for name, method in methods.items():
                 estimate = method(frame, light)
                 errors = measure(estimate.shading, shading, albedo, alpha)
-                degrees = None if estimate.direction is None else direction_error(estimate.direction, truth)
-                rows.append({"method": name, **errors, **({} if degrees is None else {"direction_error": degrees})})
+                if estimate.direction is not None:
+                    errors |= direction_errors(estimate.direction, truth)
+                rows.append({"method": name, **errors})
     return means(rows, split)
 
 
@@ -179,6 +187,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "shading_mse": ("shading MSE ×10³", lambda error: f"{1000 * error:.2f}"),
     "shading_mse_scaled": ("after one scale ×10³", lambda error: f"{1000 * error:.2f}"),
     "direction_error": ("light direction", lambda degrees: f"{degrees:.0f}°"),
+    "side": ("right side", lambda share: f"{share:.0%}"),
     "shadow_error": ("shadow ×10³", lambda error: f"{1000 * error:.2f}"),
 }
 

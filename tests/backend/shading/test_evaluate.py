@@ -38,6 +38,7 @@ def test_the_true_light_explains_the_truth_and_its_mirror_image_does_not(frames:
     true, mirrored = rows
     assert true["images"] == 12
     assert true["direction_error"] < 0.1
+    assert (true["side"], mirrored["side"]) == (1, 0)
     assert true["shading_mse"] < 0.004
     assert mirrored["shading_mse"] > 10 * true["shading_mse"]
     assert mirrored["direction_error"] > 20
