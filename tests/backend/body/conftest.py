@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""The body model that these tests share."""
+
 from __future__ import annotations
 
 import pytest
