@@ -46,7 +46,7 @@ def main() -> int:
     body = commands.add_parser("body", help="posed, rigged bodies of the people in a photograph")
     body.add_argument("image", type=Path)
     body.add_argument("--out", type=Path, required=True, help="folder for overlay.png and a folder for each person")
-    body.add_argument("--person", type=int, metavar="N", help="only this one, counted from the left")
+    body.add_argument("--person", type=int, default=0, metavar="N", help="only this one, counted from the left")
     body.add_argument("--refine", action="store_true", help="fit the body to silhouette and keypoints, seconds more")
     arguments = parser.parse_args()
     if arguments.command == "doctor":  # which must work where the others cannot be imported
@@ -58,9 +58,9 @@ def main() -> int:
 
         return photograph.run(arguments)
     if arguments.command == "body":
-        from .body import photograph
+        from .body import bodies
 
-        return photograph.run(arguments)
+        return bodies.run(arguments)
     from . import worker
 
     return worker.serve() if arguments.command == "serve" else worker.run_once(arguments.folder.resolve())

@@ -10,12 +10,11 @@ from .images import read_exr, write_exr
 from .protocol import FrameResult, HarmonizeResult
 
 
-def write_all(folder: Path, result: HarmonizeResult) -> HarmonizeResult:
-    """Write ``penumbra_0001.exr`` … into the job folder, and ``result.json`` with their names."""
-    frames = tuple(dataclasses.replace(frame, multilayer=write(folder, frame)) for frame in result.frames)
-    result = dataclasses.replace(result, frames=frames)
-    result.save(folder)
-    return result
+def with_layers(folder: Path, result: HarmonizeResult) -> HarmonizeResult:
+    """Write ``penumbra_0001.exr`` … into the job folder; returns the result with their names."""
+    return dataclasses.replace(
+        result, frames=tuple(dataclasses.replace(frame, multilayer=write(folder, frame)) for frame in result.frames)
+    )
 
 
 def write(folder: Path, frame: FrameResult) -> str:

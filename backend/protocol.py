@@ -3,9 +3,9 @@
 
 Both sides import this module, so it needs nothing but the standard library and NumPy.
 
-A job is a folder. Blender writes ``job.json`` (a `HarmonizeJob`) and one sub-folder a frame; the backend writes
-``result.json`` (a `HarmonizeResult`) and the images it names. Between the processes go JSON lines only: commands to
-the backend's standard input, messages from its standard output.
+A job is a folder. Blender writes ``job.json`` and the files it names; the backend writes ``result.json`` and the files
+that it names. A `HarmonizeJob` is answered by a `HarmonizeResult`, and a `BodyJob` by a `BodyResult`. Between the
+processes go JSON lines only: commands to the backend's standard input, messages from its standard output.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 # What a mesh of the scene is to the character's light.
 CHARACTER = "character"  # is shaded; occludes itself (RiCS)
@@ -183,21 +183,16 @@ class HarmonizeJob:
     device: str = "auto"
     only_light: bool = False
     multilayer: bool = False
-    protocol: int = PROTOCOL_VERSION
 
     def save(self, folder: Path) -> None:
         """Write ``job.json`` into the job folder."""
         data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        write_json(folder / "job.json", {**data, "frames": [frame.to_json() for frame in self.frames]})
+        _write_job(folder, self, {**data, "frames": [frame.to_json() for frame in self.frames]})
 
     @classmethod
     def load(cls, folder: Path) -> HarmonizeJob:
         """Read ``job.json``. Raises PenumbraError where it was written for another protocol version."""
-        data = json.loads((folder / "job.json").read_text("utf-8"))
-        if data.get("protocol") != PROTOCOL_VERSION:
-            raise PenumbraError(
-                "The backend and the extension are of different versions.", "Update the backend in the preferences."
-            )
+        data = _job_data(folder)
         return cls(**{**data, "frames": tuple(Frame.from_json(f) for f in data["frames"])})
 
 
@@ -247,6 +242,101 @@ class HarmonizeResult:
         data = json.loads((folder / "result.json").read_text("utf-8"))
         frames = tuple(FrameResult(**frame) for frame in data["frames"])
         return cls(**{**data, "frames": frames, "notices": tuple(data["notices"])})
+
+
+@dataclass(frozen=True)
+class BodyJob:
+    """What Blender asks for: the bodies of the people in a photograph.
+
+    image: absolute path. person: only this one, counted from the left, 1 the first; 0 asks for everybody.
+    refine: fit each body to what was seen of the person.
+    device: "auto", "cpu" or "cuda".
+    """
+
+    image: str
+    person: int = 0
+    refine: bool = True
+    device: str = "auto"
+
+    def save(self, folder: Path) -> None:
+        """Write ``job.json`` into the job folder."""
+        _write_job(folder, self, dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> BodyJob:
+        """As `HarmonizeJob.load`."""
+        return cls(**_job_data(folder))
+
+
+@dataclass(frozen=True)
+class BodyPerson:
+    """One person's body; paths are relative to the job folder.
+
+    number: counted from the left, 1 the first.
+    params: ``.npz`` with SMPL's "betas" (10,), "pose" (24, 3) axis-angle and "trans" (3,) metres, in the axes of the
+        camera that took the photograph: x right, y up, −z forward.
+    texture: ``.png``, albedo, sRGB.
+    """
+
+    number: int
+    params: str
+    texture: str
+
+
+@dataclass(frozen=True)
+class BodyResult:
+    """What the backend answers: bodies from left to right, and the camera that took the photograph.
+
+    size: (width, height) of the picture; focal: in its pixels; the axis meets its centre. light: ``.json`` of the
+    light probe that was found on the people, empty where they show too little of it; upright: ``.png`` of a photograph
+    whose file is stored on its side, else empty. Paths are relative to the job folder.
+    """
+
+    people: tuple[BodyPerson, ...]
+    size: tuple[int, int]
+    focal: float
+    light: str
+    upright: str
+    seconds: dict[str, float]
+    device: str
+    versions: dict[str, str]
+    notices: tuple[str, ...] = field(default=())
+
+    def save(self, folder: Path) -> None:
+        """Write ``result.json`` into the job folder."""
+        write_json(folder / "result.json", dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> BodyResult:
+        data = json.loads((folder / "result.json").read_text("utf-8"))
+        people = tuple(BodyPerson(**person) for person in data["people"])
+        return cls(**{**data, "people": people, "size": tuple(data["size"]), "notices": tuple(data["notices"])})
+
+
+KINDS = {"harmonize": HarmonizeJob, "body": BodyJob}
+
+
+def load_job(folder: Path) -> HarmonizeJob | BodyJob:
+    """The job of a folder, whatever its kind. Raises PenumbraError as their own `load` does."""
+    return KINDS[_read_job(folder)["kind"]].load(folder)
+
+
+def _write_job(folder: Path, job: HarmonizeJob | BodyJob, data: dict[str, Any]) -> None:
+    kind = next(kind for kind, job_class in KINDS.items() if isinstance(job, job_class))
+    write_json(folder / "job.json", {"protocol": PROTOCOL_VERSION, "kind": kind, **data})
+
+
+def _read_job(folder: Path) -> dict[str, Any]:
+    data = json.loads((folder / "job.json").read_text("utf-8"))
+    if data.get("protocol") != PROTOCOL_VERSION:
+        raise PenumbraError(
+            "The backend and the extension are of different versions.", "Update the backend in the preferences."
+        )
+    return data
+
+
+def _job_data(folder: Path) -> dict[str, Any]:
+    return {name: value for name, value in _read_job(folder).items() if name not in ("protocol", "kind")}
 
 
 # Messages, one JSON object a line. Blender sends: run, cancel, quit. The backend sends: hello, progress, done, error,

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import protocol
-from .protocol import Cancelled, HarmonizeJob, PenumbraError
+from .protocol import BodyJob, BodyResult, Cancelled, HarmonizeJob, HarmonizeResult, PenumbraError
 
 LOG_VARIABLE = "PENUMBRA_LOG"  # where our standard error goes to, for messages
 END_S = 3.0  # a job gets this long to stop once the input has ended
@@ -46,7 +46,7 @@ def run_once(folder: Path) -> int:
     """Run the job of one folder with a progress line on the terminal. Returns the exit status."""
     line = _TerminalLine()
     try:
-        _harmonize(folder, line.show)
+        _perform(folder, line.show)
     except PenumbraError as problem:
         line.end()
         if problem.__cause__:
@@ -119,7 +119,7 @@ class _Server:
 
         try:
             progress("Starting", 0.0)
-            _harmonize(folder, progress)
+            _perform(folder, progress)
         except Cancelled:
             return protocol.cancelled(job_id)
         except PenumbraError as problem:
@@ -137,10 +137,10 @@ class _Server:
             os._exit(1)
 
 
-def _harmonize(folder: Path, progress: Progress) -> None:
-    """Run a job folder's job, which writes its result there. Every failure becomes a PenumbraError."""
+def _perform(folder: Path, progress: Progress) -> None:
+    """Do a job folder's job, which writes its result there. Every failure becomes a PenumbraError."""
     try:
-        _harmonize_where_memory_allows(folder, progress)
+        _perform_where_memory_allows(folder, progress)
     except (PenumbraError, Cancelled):
         raise
     except FileNotFoundError as problem:
@@ -155,28 +155,35 @@ def _harmonize(folder: Path, progress: Progress) -> None:
         ) from problem
 
 
-def _harmonize_where_memory_allows(folder: Path, progress: Progress) -> None:
+def _perform_where_memory_allows(folder: Path, progress: Progress) -> None:
     """On the job's device, or on the processor with a notice where a graphics card has too little memory."""
-    from . import device, multilayer
-    from .shading.harmonize import harmonize  # here, so that a first "hello" does not wait for its imports
+    from . import device
 
-    job = HarmonizeJob.load(folder)
-    result = None
+    job = protocol.load_job(folder)
     try:
-        result = harmonize(folder, progress)
+        _do(job, folder, progress)
+        return
     except Exception as problem:
         if not _is_out_of_memory(problem) or job.device == "cpu":
             raise
         traceback.print_exc()
-    if result is None:  # outside the exception, which holds on to what was computed
-        device.release_memory()
-        dataclasses.replace(job, device="cpu").save(folder)
-        result = harmonize(folder, progress)
-        notice = "The graphics card has too little memory for this job: the processor did it."
-        result = dataclasses.replace(result, notices=(notice, *result.notices))
-        result.save(folder)
-    if job.multilayer:
-        multilayer.write_all(folder, result)
+    device.release_memory()  # outside the exception, which holds on to what was computed
+    on_processor = dataclasses.replace(job, device="cpu")
+    on_processor.save(folder)
+    result = _do(on_processor, folder, progress)
+    notice = "The graphics card has too little memory for this job: the processor did it."
+    dataclasses.replace(result, notices=(notice, *result.notices)).save(folder)
+
+
+def _do(job: HarmonizeJob | BodyJob, folder: Path, progress: Progress) -> HarmonizeResult | BodyResult:
+    """The imports are here, so that a first "hello" does not wait for them."""
+    if isinstance(job, BodyJob):
+        from .body.bodies import import_bodies
+
+        return import_bodies(folder, progress)
+    from .shading.harmonize import harmonize
+
+    return harmonize(folder, progress)
 
 
 def _is_out_of_memory(problem: BaseException) -> bool:

@@ -20,6 +20,7 @@ from ..backend.protocol import HarmonizeResult, PenumbraError
 from . import child_process, export, jobs, passes, preferences
 from .character import Character
 from .jobs import Outcome, Progress
+from .scenes import scene_of
 
 EXPORTED, COMPUTED = 0.35, 0.98  # where the parts end, as fractions of the whole job
 KEPT_DAYS = 7
@@ -69,7 +70,7 @@ def harmonize(request: Request, exporting: Export) -> jobs.Steps:
         yield from jobs.run_backend(backend, folder, job_id, (EXPORTED, COMPUTED))
         yield Progress("Writing the result", COMPUTED)
         result = HarmonizeResult.load(folder)
-        applied = passes.apply_result(_scene(scene_uid), name, result, folder, settings, output)
+        applied = passes.apply_result(scene_of(scene_uid), name, result, folder, settings, output)
         if bpy.ops.ed.undo_push.poll():  # there is no undo without a window
             bpy.ops.ed.undo_push(message="Harmonize Shading")
         resumable = False
@@ -143,13 +144,6 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
-
-
-def _scene(session_uid: int) -> bpy.types.Scene:
-    for scene in bpy.data.scenes:
-        if scene.session_uid == session_uid:
-            return scene
-    raise PenumbraError("The scene was deleted while Penumbra worked on it.", "Run again in another scene.")
 
 
 def _job_folder(request: Request) -> tuple[Path, bool]:

@@ -82,6 +82,19 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
             warning.operator("penumbra.use_standard_view")
 
 
+class PENUMBRA_PT_import(bpy.types.Panel):  # noqa: N801
+    """What comes into the scene from photographs."""
+
+    bl_label = "Import from Image"
+    bl_category = "Penumbra"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        self.layout.operator("penumbra.import_body", text="Body", icon="OUTLINER_OB_ARMATURE")
+
+
 def light_text(record: dict[str, Any], camera: bpy.types.Object | None) -> str:
     """The light that was found, as the camera sees it, and how sure it is; empty where that is not known."""
     light = record.get("light", {})
@@ -173,4 +186,6 @@ def _draw_findings(
         drawing.text(layout, context, notice, "INFO")
 
 
-register, unregister = bpy.utils.register_classes_factory((PENUMBRA_PT_harmonize, PENUMBRA_PT_result))
+register, unregister = bpy.utils.register_classes_factory(
+    (PENUMBRA_PT_harmonize, PENUMBRA_PT_result, PENUMBRA_PT_import)
+)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compiles the folder blender_addon/installation/locks: what the extension installs for each platform and accelerator.
 
-`python3 scripts/compile_locks.py [--wheels DIR]` resolves requirements.txt with the pinned uv and writes one hashed
-requirement file a target, and locks.json, which lists them. Where PyTorch's own package index cannot be reached, its
-build is pinned without a hash, unless its wheel lies in DIR. Run it after a change of requirements.txt, and try the
-installation of the targets that locks.json calls tested.
+`python3 scripts/compile_locks.py [--wheels DIR]` resolves requirements.txt and requirements-alone.txt with the pinned
+uv and writes one hashed requirement file a target, and locks.json, which lists them. Where PyTorch's own package index
+cannot be reached, its build is pinned without a hash, unless its wheel lies in DIR. Run it after a change of the
+requirements, and try the installation of the targets that locks.json calls tested.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import environment
 
 LOCKS = environment.ROOT / "blender_addon" / "installation" / "locks"
 UV = "0.13.8"
+# What MediaPipe asks for and does not use, or has under another name.
+UNUSED = ("jax", "jaxlib", "opencv-contrib-python", "sentencepiece", "sounddevice")
 TORCH_INDEX = "https://download.pytorch.org/whl/"
 PLATFORMS = {
     "linux-x64": "x86_64-manylinux_2_28",
@@ -48,12 +50,12 @@ class Target:
 
 
 TARGETS = (
-    Target("linux-x64", "cpu", "cpu", 460, 1700, tested=True),
-    Target("linux-x64", "cuda", "", 3200, 8000),
-    Target("linux-x64", "rocm", "rocm7.1", 5000, 16000),
-    Target("windows-x64", "cpu", "", 400, 1500),
-    Target("windows-x64", "cuda", "cu130", 2600, 6000),
-    Target("macos-arm64", "metal", "", 350, 1300),
+    Target("linux-x64", "cpu", "cpu", 515, 1700, tested=True),
+    Target("linux-x64", "cuda", "", 3250, 8000),
+    Target("linux-x64", "rocm", "rocm7.1", 5050, 16000),
+    Target("windows-x64", "cpu", "", 450, 1500),
+    Target("windows-x64", "cuda", "cu130", 2650, 6000),
+    Target("macos-arm64", "metal", "", 400, 1300),
 )
 
 
@@ -76,7 +78,9 @@ def main() -> None:
 
 def compile_target(uv: Path, target: Target, wheels: Path | None) -> dict[str, object]:
     """Write a target's requirement files; returns its entry in locks.json."""
-    requirements = (environment.ROOT / "requirements.txt").read_text("utf-8")
+    requirements = "".join(
+        (environment.ROOT / name).read_text("utf-8") for name in ("requirements.txt", environment.ALONE)
+    )
     name = f"{target.platform}-{target.accelerator}"
     lock = resolve(uv, target.platform, requirements)
     if not target.build:
@@ -108,14 +112,17 @@ def resolve(uv: Path, platform: str, requirements: str) -> str:
     command = [uv, "pip", "compile", "-", "--python-version", "3.11"]
     command += ["--python-platform", PLATFORMS[platform]] if platform else ["--universal"]
     shape = ["--generate-hashes", "--no-header", "--no-annotate", "--only-binary", ":all:", "--quiet"]
-    ended = subprocess.run(
-        [*command, *shape],
-        input=requirements,
-        env={**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"},  # PyTorch has no wheel for older ones
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as overrides:
+        overrides.write("".join(f"{name}; python_version < '3'\n" for name in UNUSED))
+        overrides.flush()
+        ended = subprocess.run(
+            [*command, *shape, "--overrides", overrides.name],
+            input=requirements,
+            env={**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"},  # PyTorch has no wheel for older ones
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if ended.returncode:
         sys.exit(f"uv could not resolve {platform or requirements}: {ended.stderr}")
     return ended.stdout

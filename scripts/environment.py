@@ -21,6 +21,7 @@ BLENDER_52 = ROOT / ".venv-bpy52"
 BOOTSTRAP = ROOT / ".cache" / "bootstrap"
 MAIN_REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
 BLENDER_52_REQUIREMENTS = ("requirements-bpy52.txt",)
+ALONE = "requirements-alone.txt"  # goes with requirements.txt, without dependencies
 STAMP = "penumbra-requirements.sha256"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # Fails where a shared library of the system is missing, which pip cannot see.
@@ -63,7 +64,8 @@ def find_python(version: str) -> Path | None:
 
 def _prepare(folder: Path, requirements: Sequence[str], version: str, fetch: bool) -> Path:
     python, stamp = _interpreter(folder), folder / STAMP
-    wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in requirements)).hexdigest()
+    alone = (ALONE,) if "requirements.txt" in requirements else ()
+    wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in (*requirements, *alone))).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted and python.is_file():
         return python
     if not _works(python, version, "pip"):
@@ -73,19 +75,22 @@ def _prepare(folder: Path, requirements: Sequence[str], version: str, fetch: boo
             raise Unprepared(_no_python(version))
         _check([base, "-m", "venv", "--clear", folder], f"{folder} could not be made. Check that it can be written to.")
     print(f"Installing {' and '.join(requirements)} into {folder.name}; the first time takes some minutes", flush=True)
-    _install(python, requirements)
+    _install(python, requirements, alone)
     _try_imports(python, TRY_IMPORTS[folder])
     stamp.write_text(wanted)
     return python
 
 
-def _install(python: Path, requirements: Sequence[str]) -> None:
+def _install(python: Path, requirements: Sequence[str], alone: Sequence[str]) -> None:
     pip: list[str | Path] = [python, "-m", "pip", "install", "--disable-pip-version-check"]
     files = [part for name in requirements for part in ("-r", ROOT / name)]
     torch = [line for name in requirements for line in (ROOT / name).read_text().split() if line.startswith("torch==")]
     if torch and _wants_cpu_torch():
         _succeeds([*pip, "--no-deps", "--extra-index-url", TORCH_CPU_INDEX, *torch])
-    _check([*pip, *files], "Packages could not be installed. Check the connection to the package index and run again.")
+    message = "Packages could not be installed. Check the connection to the package index and run again."
+    _check([*pip, *files], message)
+    for name in alone:
+        _check([*pip, "--no-deps", "-r", ROOT / name], message)
 
 
 def _wants_cpu_torch() -> bool:

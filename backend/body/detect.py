@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -99,12 +99,11 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 def _mediapipe() -> Any:
     try:
-        import mediapipe  # pyright: ignore[reportMissingImports]
+        import mediapipe
     except ImportError as problem:
         raise PenumbraError(
             "Finding people in photographs needs MediaPipe.",
-            'Run "pip install --no-deps mediapipe==0.10.21 absl-py attrs flatbuffers protobuf==4.25.8 matplotlib '
-            'contourpy cycler fonttools kiwisolver packaging pyparsing python-dateutil six" '
+            'Run "pip install -r requirements.txt" and "pip install --no-deps -r requirements-alone.txt" '
             "with the backend's Python.",
         ) from problem
     return mediapipe
@@ -114,14 +113,14 @@ def _circles(picture: np.ndarray) -> list[_Circle]:
     """A circle for every person, the surest first."""
     _mediapipe()
     from google.protobuf import text_format
-    from mediapipe.framework import calculator_pb2  # pyright: ignore[reportMissingImports]
-    from mediapipe.python.solution_base import SolutionBase  # pyright: ignore[reportMissingImports]
+    from mediapipe.framework import calculator_pb2
+    from mediapipe.python.solution_base import SolutionBase
 
-    graph = text_format.Parse(_DETECTOR, calculator_pb2.CalculatorGraphConfig())
+    graph = text_format.Parse(_DETECTOR, cast(Any, calculator_pb2).CalculatorGraphConfig())
     circles: list[_Circle] = []
     with SolutionBase(graph_config=graph, outputs=["detections"]) as detector:
         for left, top, part in _windows(picture):
-            for detection in detector.process({"image": part}).detections or []:
+            for detection in cast(Any, detector.process({"image": part})).detections or []:
                 marks = detection.location_data.relative_keypoints
                 hips, end = (np.array([m.x, m.y]) * part.shape[1::-1] + (left, top) for m in marks[:2])
                 circles.append(_Circle(hips, float(np.linalg.norm(end - hips)), detection.score[0]))

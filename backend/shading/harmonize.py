@@ -19,6 +19,7 @@ from typing import ClassVar, cast
 import numpy as np
 
 from .. import device as devices
+from .. import multilayer
 from ..images import Passes, read_image, read_passes, srgb_encode, write_exr
 from ..protocol import (
     CHARACTER,
@@ -105,6 +106,8 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto") -> Harmoni
             results.append(_resumed_result(folder, frame, light) or render_frame(folder, frame, light, job, clock))
     clock.end()
     result = HarmonizeResult(tuple(results), clock.seconds, chosen.type, devices.versions(), tuple(_notices(estimates)))
+    if job.multilayer:
+        result = multilayer.with_layers(folder, result)
     result.save(folder)
     return result
 

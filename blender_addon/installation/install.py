@@ -110,7 +110,9 @@ class Installation:
         source = ["--no-index", "--find-links", self.wheels] if self.wheels else []
         for lock in self.target.locks:
             index = ["--index-url", self.target.torch_index] if "torch" in lock.stem and not self.wheels else []
-            arguments = ["--python", environment.python, "--only-binary", ":all:", *source, *index, *options]
+            # The locks name all that is needed; what else a package asks for was left out on purpose.
+            shape = ["--no-deps", "--only-binary", ":all:"]
+            arguments = ["--python", environment.python, *shape, *source, *index, *options]
             uv.run("pip", "install", *arguments, "-r", lock, report=report, expected_mb=self.target.disk_mb)
 
     def _finish(self, environment: Environment, started: float) -> Environment:

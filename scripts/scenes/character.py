@@ -1,65 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A generated person as a rigged Blender character: armature, skinned meshes, materials, keyframes. Needs bpy.
-
-Body space is y-up and Blender z-up: (x, y, z) becomes (x, −z, y), so the character faces −y as Blender's do.
-
-Every bone rests along world +z with no roll, so all bones share one rest matrix, C: the rotation that takes bone space
-(y along the bone) to armature space. An SMPL rotation R of a joint, turned into armature space, is R' = B·R·Bᵀ with
-B the change of axes above; a bone's own rotation is rest⁻¹·R'·rest = Cᵀ·B·R·Bᵀ·C. With this rest pose Cᵀ·B is the
-identity up to rounding: SMPL's axes are the bones' own, and poses are keyed as they are.
-"""
+"""A generated person as a rigged Blender character: armature, skinned meshes, materials, keyframes. Needs bpy."""
 
 from __future__ import annotations
 
 import bpy
 import numpy as np
-from mathutils import Matrix
 
-from backend.body.data import JOINT_NAMES, rotation_matrices
+from backend.body.data import JOINT_NAMES
 from backend.body.figure import Part
 from backend.body.people import Person
+from scripts import extension
 
-BLENDER_FROM_BODY = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+extension.load()
 
-
-def to_blender(points: np.ndarray) -> np.ndarray:
-    """Body space (…, 3) y-up → Blender's z-up."""
-    return points @ BLENDER_FROM_BODY.T
+from penumbra.blender_addon import rig  # noqa: E402
 
 
 def build_character(person: Person, name: str = "", collection: bpy.types.Collection | None = None) -> bpy.types.Object:
     """The person in the scene (or in `collection`): returns the armature, whose children are the skinned meshes."""
     name = name or person.identity
     collection = collection or bpy.context.scene.collection
-    armature = _armature(person, name, collection)
+    armature = rig.build_armature(name, person.joints, person.parents, collection)
     for part in person.parts:
         _mesh_object(part, f"{name} {part.name}", armature, collection)
     armature["penumbra_identity"] = person.identity
     return armature
 
 
-def _armature(person: Person, name: str, collection: bpy.types.Collection) -> bpy.types.Object:
-    armature = bpy.data.objects.new(name, bpy.data.armatures.new(name))
-    collection.objects.link(armature)
-    view_layer = bpy.context.view_layer
-    view_layer.objects.active = armature
-    bpy.ops.object.mode_set(mode="EDIT")
-    bones = []
-    for joint, parent, head in zip(JOINT_NAMES, person.parents, to_blender(person.joints), strict=True):
-        bone = armature.data.edit_bones.new(joint)
-        bone.head, bone.tail, bone.roll = head, head + np.array([0, 0, 0.08]), 0.0
-        if parent >= 0:
-            bone.parent = bones[parent]
-        bones.append(bone)
-    bpy.ops.object.mode_set(mode="OBJECT")
-    for bone in armature.pose.bones:
-        bone.rotation_mode = "QUATERNION"
-    return armature
-
-
 def _mesh_object(part: Part, name: str, armature: bpy.types.Object, collection: bpy.types.Collection) -> None:
     mesh = bpy.data.meshes.new(name)
-    mesh.from_pydata(to_blender(part.vertices), [], part.faces.tolist())
+    mesh.from_pydata(rig.to_blender(part.vertices), [], part.faces.tolist())
     mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", np.ascontiguousarray(part.uv, np.float32).ravel())
     mesh.shade_smooth()
     _crease(mesh, part.groups)
@@ -67,14 +37,7 @@ def _mesh_object(part: Part, name: str, armature: bpy.types.Object, collection: 
     mesh.validate()
     obj = bpy.data.objects.new(name, mesh)
     collection.objects.link(obj)
-    for j, joint in enumerate(JOINT_NAMES):
-        weight = part.weights[:, j]
-        group = obj.vertex_groups.new(name=joint)
-        for value in np.unique(np.round(weight[weight > 1e-4], 4)):
-            group.add(np.flatnonzero(np.round(weight, 4) == value).tolist(), float(value), "REPLACE")
-    obj.parent = armature
-    modifier = obj.modifiers.new("Armature", "ARMATURE")
-    modifier.object = armature
+    rig.bind(obj, part.weights, armature)
 
 
 def _crease(mesh: bpy.types.Mesh, groups: np.ndarray) -> None:
@@ -133,28 +96,16 @@ def apply_pose_sequence(
     animation.action_slot = slot
     strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
     curves = strip.channelbag(slot, ensure=True).fcurves
-    quaternions = _bone_quaternions(armature, poses)
+    quaternions = rig.bone_quaternions(armature, poses)
     for j, joint in enumerate(JOINT_NAMES):
         path = f'pose.bones["{joint}"].rotation_quaternion'
         for k in range(4):
             _key(curves.new(path, index=k), frames, quaternions[:, j, k])
-    rest = np.array(armature.data.bones[JOINT_NAMES[0]].matrix_local.to_3x3())
-    for k, values in enumerate((to_blender(np.asarray(trans)) @ rest).T):
+    for k, values in enumerate(rig.root_locations(armature, trans).T):
         _key(curves.new(f'pose.bones["{JOINT_NAMES[0]}"].location', index=k), frames, values)
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = first_frame, first_frame + count - 1
     scene.render.fps, scene.render.fps_base = round(fps), round(fps) / fps
-
-
-def _bone_quaternions(armature: bpy.types.Object, poses: np.ndarray) -> np.ndarray:
-    """(F, 24, 4) w, x, y, z of each bone's own rotation, rest⁻¹·R·rest; neighbouring frames on one hemisphere."""
-    rotation = BLENDER_FROM_BODY @ rotation_matrices(poses) @ BLENDER_FROM_BODY.T
-    rests = np.array([armature.data.bones[joint].matrix_local.to_3x3() for joint in JOINT_NAMES])
-    local = rests.transpose(0, 2, 1) @ rotation @ rests
-    quaternion = np.array([[Matrix(m).to_quaternion() for m in frame] for frame in local])
-    turned = np.cumprod(np.where((quaternion[1:] * quaternion[:-1]).sum(-1) < 0, -1, 1), axis=0)
-    quaternion[1:] *= turned[..., None]
-    return quaternion
 
 
 def _key(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray) -> None:

@@ -34,7 +34,8 @@ def _work(job_id: str, folder: Path) -> None:
             return _send("cancelled", id=job_id)
         time.sleep(0.02)
     if _behaviour == "render":
-        _render(folder)
+        kind = json.loads((folder / "job.json").read_text())["kind"]
+        {"harmonize": _render, "body": _make_bodies}[kind](folder)
     return _send("done", id=job_id)
 
 
@@ -80,12 +81,28 @@ def _render(folder: Path) -> None:
     (folder / "result.json").write_text(json.dumps(result))
 
 
-def _write_image(path: Path, size: tuple[int, int], colour: tuple[float, ...]) -> str:
+def _make_bodies(folder: Path) -> None:
+    """Two people in poses of their own, four metres before a camera with a lens of 40 mm."""
+    import numpy as np
+
+    random, people = np.random.default_rng(7), []
+    for number in (1, 2):
+        facts = {"betas": random.normal(0, 1, 10), "pose": random.normal(0, 0.3, (24, 3))}
+        np.savez(folder / f"params_{number}.npz", trans=(number - 1.5, 0.2 * number, -4.0), **facts)
+        _write_image(folder / f"texture_{number}.png", (8, 8), (0.5, 0.25, 0.125), "PNG")
+        people.append({"number": number, "params": f"params_{number}.npz", "texture": f"texture_{number}.png"})
+    (folder / "light.json").write_text("{}")
+    camera = {"size": [320, 200], "focal": 320 * 40 / 36, "light": "light.json", "upright": ""}
+    facts = {"seconds": {}, "device": "cpu", "versions": {}, "notices": ["Person 3: too small."]}
+    (folder / "result.json").write_text(json.dumps({"people": people, **camera, **facts}))
+
+
+def _write_image(path: Path, size: tuple[int, int], colour: tuple[float, ...], kind: str = "OPEN_EXR") -> str:
     import bpy
 
     image = bpy.data.images.new(path.stem, *size, float_buffer=True)
     image.pixels.foreach_set([*colour, 1.0] * (size[0] * size[1]))
-    image.filepath_raw, image.file_format = str(path), "OPEN_EXR"
+    image.filepath_raw, image.file_format = str(path), kind
     image.save()
     return path.name
 
@@ -96,7 +113,7 @@ def main() -> None:
         sys.exit(1)
     if _behaviour == "mute":
         time.sleep(60)
-    version = 999 if _behaviour == "stranger" else 2
+    version = 999 if _behaviour == "stranger" else 3
     _send("hello", protocol=version, device="cpu", versions={"python": sys.version.split()[0]})
     for line in sys.stdin:
         message = json.loads(line)

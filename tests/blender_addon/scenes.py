@@ -98,3 +98,15 @@ def _plate(path: Path, size: tuple[int, int]) -> bpy.types.Image:
     image.save()
     bpy.data.images.remove(image)
     return bpy.data.images.load(str(path))
+
+
+def contents() -> dict[str, list[str]]:
+    """Every data-block of the file by name, and the scene's settings that a job could disturb."""
+    blocks = {
+        collection.identifier: sorted(block.name for block in getattr(bpy.data, collection.identifier))
+        for collection in bpy.data.bl_rna.properties
+        if collection.type == "COLLECTION"
+    }
+    scene = bpy.context.scene
+    render = [scene.render.engine, scene.frame_current, scene.render.filepath, scene.render.resolution_percentage]
+    return {**blocks, "render": [str(value) for value in render]}

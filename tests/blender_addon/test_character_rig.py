@@ -6,8 +6,10 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from penumbra.blender_addon.rig import to_blender  # noqa: E402
+
 from backend.body.people import make_person, pose_person  # noqa: E402
-from scripts.scenes.character import apply_pose_sequence, build_character, to_blender  # noqa: E402
+from scripts.scenes.character import apply_pose_sequence, build_character  # noqa: E402
 
 
 @pytest.fixture(scope="module")

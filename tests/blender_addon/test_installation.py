@@ -183,7 +183,8 @@ def test_every_platform_has_locks_that_say_whether_they_were_tried(root: Path) -
             text = "".join(lock.read_text() for lock in target.locks)
             assert "torch==" in text
             assert ("UNTESTED" in text) != target.tested
-            requirements = (root / "requirements.txt").read_text().lower().split("\n")
+            files = ("requirements.txt", "requirements-alone.txt")
+            requirements = "".join((root / name).read_text().lower() for name in files).split("\n")
             for line in filter(lambda line: "==" in line and not line.startswith("torch"), requirements):
                 assert line in text.lower(), f"{line}: run scripts/compile_locks.py"
 

@@ -15,17 +15,7 @@ from penumbra.blender_addon import export, harmonize, jobs, passes
 from penumbra.blender_addon.jobs import Job
 from penumbra.blender_addon.operators.harmonize import requested
 
-
-def contents() -> dict[str, list[str]]:
-    """Every data-block of the file by name, and the scene's settings that a job could disturb."""
-    blocks = {
-        collection.identifier: sorted(block.name for block in getattr(bpy.data, collection.identifier))
-        for collection in bpy.data.bl_rna.properties
-        if collection.type == "COLLECTION"
-    }
-    scene = bpy.context.scene
-    render = [scene.render.engine, scene.frame_current, scene.render.filepath, scene.render.resolution_percentage]
-    return {**blocks, "render": [str(value) for value in render]}
+from tests.blender_addon.scenes import contents
 
 
 def test_a_script_gets_nodes(harmonized_by, scene):

@@ -13,13 +13,14 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from skimage import data
 
-from backend.body import photograph
+from backend.body import bodies
 from backend.body.detect import Person, people, separated
 from backend.body.gltf import write_glb
 from backend.body.lasor.camera import perspective
 from backend.body.lasor.network import Lasor, LasorConfig
 from backend.body.lasor.raster import coverage
 from backend.body.model import BodyModel
+from backend.body.photograph import Photograph, read_photograph, write_upright
 from backend.body.poses import limit_poses
 from backend.body.rotations import rotation_matrices
 from backend.protocol import PenumbraError
@@ -56,14 +57,15 @@ def test_bodies_stand_where_they_were_seen(tmp_path):
     """An untrained network's body: the file's camera sees it where the weak-perspective one does, far from its edge."""
     torch.manual_seed(0)
     network, found = Lasor(TINY).eval(), [person(-0.6), person(0.4)]
-    bodies, problems = photograph._all(found, None, network, refine=False)
-    assert list(bodies) == [0, 1]
-    assert not problems
-    assert bodies[0].place[0] < bodies[1].place[0]
-    for number, body in bodies.items():
-        photograph.write(tmp_path / str(number), body, (400, 400))
+    photograph = Photograph(np.full((400, 400, 3), 0.5, np.float32), 560.0)
+    made = bodies.bodies_of(found, 0, network, photograph.focal, refine=False)
+    assert list(made.bodies) == [0, 1]
+    assert not made.problems
+    assert made.bodies[0].place[0] < made.bodies[1].place[0]
+    for number, body in made.bodies.items():
+        bodies.write(tmp_path / str(number), photograph, body)
         mesh = trimesh.load_mesh(tmp_path / str(number) / "body.obj", process=False)
-        pixels = mesh.vertices[:, :2] * (1, -1) * (400 * photograph.FOCAL) / -mesh.vertices[:, 2:] + 200
+        pixels = mesh.vertices[:, :2] * (1, -1) * 560 / -mesh.vertices[:, 2:] + 200
         columns, rows = np.nonzero(found[number].mask.T)
         assert np.abs(pixels - body.outline).max() < 25  # perspective enlarges what is near
         assert abs(pixels[:, 0].mean() - columns.mean()) < 40
@@ -71,11 +73,11 @@ def test_bodies_stand_where_they_were_seen(tmp_path):
         with np.load(tmp_path / str(number) / "params.npz") as params:
             vertices, _ = BodyModel.load()(*(torch.from_numpy(params[k])[None] for k in ("betas", "pose")))
             np.testing.assert_allclose(vertices[0].numpy() + params["trans"], mesh.vertices, atol=2e-4)
-    shown = photograph.overlay(np.full((400, 400, 3), 0.5, np.float32), found, bodies)
+    shown = bodies.overlay(photograph, made)
     assert shown.shape == (400, 400, 3)
     assert (shown[0, 0] == 0.5).all()
     with pytest.raises(PenumbraError, match="no person 3"):
-        photograph._all(found, 3, network, refine=False)
+        bodies.bodies_of(found, 3, network, photograph.focal, refine=False)
 
 
 def test_refined_bodies_cover_more_of_what_was_seen():
@@ -84,7 +86,7 @@ def test_refined_bodies_cover_more_of_what_was_seen():
     faces, whole = BodyModel.load().faces, found[0].mask > 0.5
     shares = []
     for refine in (False, True):
-        outline = photograph.reconstruct(found, 0, network, refine).outline
+        outline = bodies.reconstruct(found, 0, network, 560.0, refine).outline
         mask = coverage(torch.from_numpy(outline)[None].float(), faces, 400)[0].numpy()
         shares.append((mask & whole).sum() / (mask | whole).sum())
     assert shares[1] > shares[0] + 0.05
@@ -134,13 +136,22 @@ def test_photographs_are_turned_as_the_camera_was_held(tmp_path):
     stored[:, :200] = 255  # the left of what is stored; with orientation 6 it is shown turned to the right: on top
     exif = Image.Exif()
     exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0xA405] = 35
     Image.fromarray(stored).save(tmp_path / "turned.jpg", exif=exif)
-    picture = photograph.read_photograph(tmp_path / "turned.jpg")
-    assert picture.shape == (1280, 38, 3)
-    assert picture[:100].mean() > 0.9
-    assert picture[200:].mean() < 0.1
+    photograph = read_photograph(tmp_path / "turned.jpg")
+    assert photograph.size == (38, 1280)
+    assert photograph.turned
+    assert photograph.picture[:100].mean() > 0.9
+    assert photograph.picture[200:].mean() < 0.1
+    assert photograph.focal == pytest.approx(35 / 43.27 * 1280, rel=1e-2)  # the 35 mm frame's diagonal is 43.27 mm
+    write_upright(tmp_path / "turned.jpg", tmp_path / "upright.png")
+    again = read_photograph(tmp_path / "upright.png")
+    assert not again.turned
+    assert np.abs(again.picture - photograph.picture).max() < 0.02
     Image.fromarray(stored).convert("CMYK").save(tmp_path / "print.jpg")
-    assert photograph.read_photograph(tmp_path / "print.jpg")[:, :100].mean() > 0.9
+    plain = read_photograph(tmp_path / "print.jpg")
+    assert plain.picture[:, :100].mean() > 0.9
+    assert plain.focal == pytest.approx(1280 * 50 / 36)
 
 
 def test_several_people_are_found_in_a_photograph():

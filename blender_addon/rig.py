@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SMPL's joints as a Blender armature: bones along the limbs, a skin bound to them, poses in the bones' own axes.
+
+Body space is y-up and Blender z-up: (x, y, z) becomes (x, −z, y), so the character faces −y as Blender's do. An SMPL
+rotation R of a joint is given in the body's axes; a bone's own rotation is rest⁻¹·B·R·Bᵀ·rest, with B that change of
+axes and rest the bone's matrix in the armature.
+"""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from mathutils import Matrix, Vector
+
+from ..backend.body.data import JOINT_NAMES, rotation_matrices
+
+BLENDER_FROM_BODY = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+_AHEAD = {"pelvis": "spine1", "spine3": "neck"}  # the child that a bone of several points to
+_TIP = 0.08  # metres; length of a bone without a child
+# Names by which others' tools know the joints; each bone has them as custom properties.
+_SIDED = {
+    "hip": ("UpLeg", "thigh"),
+    "knee": ("Leg", "shin"),
+    "ankle": ("Foot", "foot"),
+    "foot": ("ToeBase", "toe"),
+    "collar": ("Shoulder", "shoulder"),
+    "shoulder": ("Arm", "upper_arm"),
+    "elbow": ("ForeArm", "forearm"),
+    "wrist": ("Hand", "hand"),
+}
+_MIDDLE = {
+    "pelvis": ("Hips", "spine"),
+    "spine1": ("Spine", "spine.001"),
+    "spine2": ("Spine1", "spine.002"),
+    "spine3": ("Spine2", "spine.003"),
+    "neck": ("Neck", "spine.004"),
+    "head": ("Head", "spine.006"),
+}
+
+
+def to_blender(points: np.ndarray) -> np.ndarray:
+    """Body space (…, 3) y-up → Blender's z-up."""
+    return points @ BLENDER_FROM_BODY.T
+
+
+def build_armature(
+    name: str, joints: np.ndarray, parents: np.ndarray, collection: bpy.types.Collection
+) -> bpy.types.Object:
+    """An armature in the T-pose, linked to `collection`. joints: (24, 3) body space, metres. parents: (24,).
+
+    It is made in a scene of its own, so that the artist's mode, selection and active object stay as they are.
+    """
+    armature = bpy.data.objects.new(name, bpy.data.armatures.new(name))
+    workshop = bpy.data.scenes.new("Penumbra")
+    try:
+        workshop.collection.objects.link(armature)
+        layer = workshop.view_layers[0]
+        layer.objects.active = armature
+        with bpy.context.temp_override(scene=workshop, view_layer=layer, active_object=armature, object=armature):
+            bpy.ops.object.mode_set(mode="EDIT")
+            place_bones(armature, joints, parents)
+            bpy.ops.object.mode_set(mode="OBJECT")
+    finally:
+        bpy.data.scenes.remove(workshop)
+    collection.objects.link(armature)
+    for bone in armature.pose.bones:
+        bone.rotation_mode = "QUATERNION"
+        mixamo, rigify = known_as(bone.name)
+        if mixamo:
+            bone.bone["mixamo"], bone.bone["rigify"] = mixamo, rigify
+    return armature
+
+
+def place_bones(armature: bpy.types.Object, joints: np.ndarray, parents: np.ndarray) -> None:
+    """Put the bones of an armature in edit mode to the joints (24, 3) of the T-pose, body space; make those missing."""
+    bones = armature.data.edit_bones
+    heads = [Vector(point) for point in to_blender(np.asarray(joints, np.float64))]
+    for name, head, parent in zip(JOINT_NAMES, heads, parents, strict=True):
+        bone = bones.get(name) or bones.new(name)
+        bone.head = head
+        if parent >= 0:
+            bone.parent = bones[JOINT_NAMES[parent]]
+    for j, name in enumerate(JOINT_NAMES):
+        children = [JOINT_NAMES[k] for k in np.flatnonzero(np.asarray(parents) == j)]
+        ahead = _AHEAD.get(name) or (children[0] if children else None)
+        bone = bones[name]
+        if ahead:
+            bone.tail = heads[JOINT_NAMES.index(ahead)]
+        else:
+            bone.tail = bone.head + (bone.head - bone.parent.head).normalized() * _TIP
+        forward = abs((bone.tail - bone.head).normalized().y) > 0.7
+        bone.align_roll((0, 0, 1) if forward else (0, -1, 0))
+
+
+def known_as(joint: str) -> tuple[str, str]:
+    """Mixamo's and Rigify's names of a joint; empty where they have none."""
+    side, _, limb = joint.partition("_")
+    if limb in _SIDED:
+        mixamo, rigify = _SIDED[limb]
+        return f"mixamorig:{side.title()}{mixamo}", f"{rigify}.{side[0].upper()}"
+    if joint in _MIDDLE:
+        mixamo, rigify = _MIDDLE[joint]
+        return f"mixamorig:{mixamo}", rigify
+    return "", ""
+
+
+def bind(obj: bpy.types.Object, weights: np.ndarray, armature: bpy.types.Object) -> None:
+    """Bind a mesh object of V vertices to the armature by linear blend skinning. weights: (V, 24)."""
+    for j, joint in enumerate(JOINT_NAMES):
+        add_group(obj, joint, weights[:, j])
+    obj.parent = armature
+    obj.modifiers.new("Armature", "ARMATURE").object = armature
+
+
+def add_group(obj: bpy.types.Object, name: str, weight: np.ndarray) -> None:
+    """A vertex group of weights (V,); rounded to four digits, which makes it a thousand times faster."""
+    group, weight = obj.vertex_groups.new(name=name), np.round(weight, 4)
+    for value in np.unique(weight[weight > 0]):
+        group.add(np.flatnonzero(weight == value).tolist(), float(value), "REPLACE")
+
+
+def bone_quaternions(armature: bpy.types.Object, poses: np.ndarray) -> np.ndarray:
+    """(F, 24, 4) w, x, y, z of each bone's own rotation; neighbouring frames on one hemisphere.
+
+    poses: (F, 24, 3) axis-angle, each joint relative to its parent.
+    """
+    rotation = BLENDER_FROM_BODY @ rotation_matrices(poses) @ BLENDER_FROM_BODY.T
+    rests = np.array([armature.data.bones[joint].matrix_local.to_3x3() for joint in JOINT_NAMES])
+    local = rests.transpose(0, 2, 1) @ rotation @ rests
+    quaternion = np.array([[Matrix(m).to_quaternion() for m in frame] for frame in local])
+    turned = np.cumprod(np.where((quaternion[1:] * quaternion[:-1]).sum(-1) < 0, -1, 1), axis=0)
+    quaternion[1:] *= turned[..., None]
+    return quaternion
+
+
+def root_locations(armature: bpy.types.Object, places: np.ndarray) -> np.ndarray:
+    """(F, 3) location of the pelvis bone, in its own axes, that moves the body by places (F, 3), body space metres."""
+    rest = np.array(armature.data.bones[JOINT_NAMES[0]].matrix_local.to_3x3())
+    return to_blender(np.asarray(places)) @ rest

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Import Body from Image with an emulated backend: what comes into the scene, and what does not when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from penumbra.backend.body.data import joint_transforms, load_body, skin
+from penumbra.blender_addon import body_import, rig
+from penumbra.blender_addon.character import find_character
+
+from tests.blender_addon.scenes import contents
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> str:
+    image = bpy.data.images.new("photograph", 320, 200)
+    image.filepath_raw, image.file_format = str(tmp_path / "people.png"), "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+    return str(tmp_path / "people.png")
+
+
+def world_vertices(name: str) -> np.ndarray:
+    obj = bpy.data.objects[name].evaluated_get(bpy.context.evaluated_depsgraph_get())
+    mesh = obj.to_mesh()
+    points = np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.vertices.foreach_get("co", points)
+    obj.to_mesh_clear()
+    matrix = np.array(obj.matrix_world)
+    return points.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def test_bodies_stand_before_the_camera_as_they_were_seen(harmonized_by, scene, photograph):
+    harmonized_by("render")
+    assert bpy.ops.penumbra.import_body(filepath=photograph) == {"FINISHED"}
+    body, random, lowest = load_body(), np.random.default_rng(7), []
+    from_world = np.linalg.inv(np.array(scene.camera.matrix_world))
+    for number in (1, 2):
+        betas, pose = random.normal(0, 1, 10), random.normal(0, 0.3, (24, 3))
+        vertices, joints = body.shaped(betas)
+        expected = skin(vertices, body.weights, joint_transforms(joints, body.parents, pose))
+        world = world_vertices(f"Person {number} Body")
+        seen = world @ from_world[:3, :3].T + from_world[:3, 3]
+        np.testing.assert_allclose(seen, expected + np.array([number - 1.5, 0.2 * number, -4]), atol=2e-4)
+        lowest.append(world[:, 2].min())
+    assert min(lowest) == pytest.approx(0, abs=1e-4)
+    assert scene.camera.data.lens == pytest.approx(40)
+    assert Path(scene.camera.data.background_images[0].image.filepath) == Path(photograph)
+    assert (scene.render.resolution_x, scene.render.resolution_y) == (320, 200)
+
+
+def test_a_body_can_be_animated_reshaped_and_harmonized(harmonized_by, scene, photograph):
+    harmonized_by("render")
+    bpy.ops.penumbra.import_body(filepath=photograph)
+    armature, mesh = bpy.data.objects["Person 2"], bpy.data.objects["Person 2 Body"]
+    assert {bone.name for bone in armature.data.bones} == set(rig.JOINT_NAMES)
+    assert armature.data.bones["left_elbow"]["mixamo"] == "mixamorig:LeftForeArm"
+    assert armature.data.bones["right_hip"]["rigify"] == "thigh.R"
+    assert [key.name for key in mesh.data.shape_keys.key_blocks] == ["Basis", *(f"Shape{k:03d}" for k in range(10))]
+    before = world_vertices("Person 2 Body")
+    armature.pose.bones["right_shoulder"].rotation_quaternion = (1, 0, 0, 0)
+    hand = mesh.vertex_groups["Part RightHand"].index
+    moved = np.linalg.norm(world_vertices("Person 2 Body") - before, axis=1) > 0.05
+    of_hand = [any(group.group == hand for group in vertex.groups) for vertex in mesh.data.vertices]
+    assert moved[of_hand].all()
+    assert not moved[np.linalg.norm(before - before[moved].mean(0), axis=1) > 1].any()
+    (texture,) = (node for node in mesh.active_material.node_tree.nodes if node.type == "TEX_IMAGE")
+    assert texture.image.packed_file
+    assert texture.image.colorspace_settings.name == "sRGB"
+    assert find_character([mesh], bpy.context.view_layer).name == "Person 2"
+
+
+def test_what_is_being_edited_stays_so(harmonized_by, scene, photograph):
+    harmonized_by("render")
+    mesh = next(obj for obj in scene.objects if obj.type == "MESH")
+    bpy.context.view_layer.objects.active = mesh
+    bpy.ops.object.mode_set(mode="EDIT")
+    camera = scene.camera
+    bpy.ops.penumbra.import_body(filepath=photograph, use_camera=False)
+    assert bpy.context.object == mesh
+    assert mesh.mode == "EDIT"
+    assert scene.camera == camera
+    bpy.ops.object.mode_set(mode="OBJECT")
+
+
+def test_an_import_is_one_step_of_undo(harmonized_by, scene, photograph):
+    harmonized_by("render")
+    before = contents()
+    bpy.ops.ed.undo_push(message="Before")
+    bpy.ops.penumbra.import_body(filepath=photograph)
+    assert contents() != before
+    bpy.ops.ed.undo()
+    assert contents() == before
+
+
+@pytest.mark.parametrize("behaviour", ["refuse", "crash", "finish"])
+def test_a_failed_import_changes_nothing(harmonized_by, scene, photograph, behaviour):
+    """ "finish" says that it is done and has written nothing."""
+    harmonized_by(behaviour)
+    before = contents()
+    with pytest.raises(RuntimeError):
+        bpy.ops.penumbra.import_body(filepath=photograph)
+    assert contents() == before
+    assert not list(Path(bpy.app.tempdir).glob("penumbra-*"))
+
+
+def test_what_cannot_be_built_is_taken_out_again(harmonized_by, scene, photograph, monkeypatch):
+    harmonized_by("render")
+    monkeypatch.setattr(body_import, "_material", lambda *_: 1 / 0)
+    before = contents()
+    with pytest.raises(RuntimeError, match="division by zero"):
+        bpy.ops.penumbra.import_body(filepath=photograph)
+    assert contents() == before
+
+
+def test_a_missing_image_is_one_plain_sentence(scene, tmp_path):
+    with pytest.raises(RuntimeError, match="There is no image"):
+        bpy.ops.penumbra.import_body(filepath=str(tmp_path / "nobody.jpg"))
+    (tmp_path / "people.txt").write_text("")
+    with pytest.raises(RuntimeError, match=r"people\.txt is no image"):
+        bpy.ops.penumbra.import_body(filepath=str(tmp_path / "people.txt"))
