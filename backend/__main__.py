@@ -48,6 +48,18 @@ def main() -> int:
     body.add_argument("--out", type=Path, required=True, help="folder for overlay.png and a folder for each person")
     body.add_argument("--person", type=int, default=0, metavar="N", help="only this one, counted from the left")
     body.add_argument("--refine", action="store_true", help="fit the body to silhouette and keypoints, seconds more")
+    thing = commands.add_parser("object", help="mesh, parts, albedo, light and camera of the object in a photograph")
+    thing.add_argument("image", type=Path, help="with alpha, unless --mask or --box says where the object is")
+    thing.add_argument("--out", type=Path, required=True, help="folder for the results")
+    thing.add_argument("--mask", type=Path, help="an image that is white on the object")
+    thing.add_argument(
+        "--box",
+        type=float,
+        nargs=4,
+        metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"),
+        help="around the object, in fractions of the picture; its outline is then found by GrabCut",
+    )
+    thing.add_argument("--refine", action="store_true", help="fit shape, albedo, light and camera to the picture")
     arguments = parser.parse_args()
     if arguments.command == "doctor":  # which must work where the others cannot be imported
         from . import doctor
@@ -61,6 +73,10 @@ def main() -> int:
         from .body import bodies
 
         return bodies.run(arguments)
+    if arguments.command == "object":
+        from .objects import objects
+
+        return objects.run(arguments)
     from . import worker
 
     return worker.serve() if arguments.command == "serve" else worker.run_once(arguments.folder.resolve())

@@ -21,6 +21,7 @@ from trimesh.exchange.obj import export_obj
 
 from .. import device as devices
 from ..images import write_png
+from ..photograph import Photograph, read_photograph, write_upright
 from ..protocol import CHARACTER, BodyJob, BodyPerson, BodyResult, Mesh, PenumbraError, replacing
 from ..shading import probe as probes
 from ..shading.network import ShadingNet
@@ -37,7 +38,6 @@ from .lasor.raster import coverage
 from .lasor.refine import Refiner
 from .lasor.synthesis import TARGET
 from .model import BodyModel
-from .photograph import Photograph, read_photograph, write_upright
 from .rotations import axis_angles
 from .surface import vertex_normals
 from .texture import body_texture
@@ -215,14 +215,14 @@ def import_bodies(folder: Path, progress: Progress) -> BodyResult:
         written.append(person)
     if light:
         light.save(folder / "light.json")
-    if photograph.turned:
+    if photograph.turns:
         write_upright(Path(job.image), folder / "upright.png")
     result = BodyResult(
         tuple(written),
         photograph.size,
         photograph.focal,
         "light.json" if light else "",
-        "upright.png" if photograph.turned else "",
+        "upright.png" if photograph.turns else "",
         {"Import": time.perf_counter() - started},
         device.type,
         devices.versions(),

@@ -142,6 +142,14 @@ def crop(example: Example) -> tuple[np.ndarray, np.ndarray]:
         mask = cv2.imread(str(example.mask), cv2.IMREAD_GRAYSCALE)
     if mask is None or mask.max() < 128:
         raise PenumbraError(f"{example.picture.name} has no silhouette.", "Put a mask beside it.")
+    return cut_out(image[..., 2::-1], mask)[:2]
+
+
+def cut_out(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """A picture (H, W, 3) uint8 RGB with an object's silhouette (H, W) uint8, cropped as the encoder sees it.
+
+    Returns (CROP, CROP, 3) and (CROP, CROP) uint8, and the square's middle (2,) and half its side, in pixels.
+    """
     rows, columns = np.nonzero(mask >= 128)
     edges = np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]], float)
     middle, half = frame(edges)
@@ -152,9 +160,9 @@ def crop(example: Example) -> tuple[np.ndarray, np.ndarray]:
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     rgb, silhouette = (
         cv2.warpAffine(_softened(x, scale), place, (CROP, CROP), flags=way, borderMode=border)
-        for x, border in ((image[..., 2::-1], cv2.BORDER_REPLICATE), (mask, cv2.BORDER_CONSTANT))
+        for x, border in ((image, cv2.BORDER_REPLICATE), (mask, cv2.BORDER_CONSTANT))
     )
-    return rgb, silhouette
+    return rgb, silhouette, middle, half
 
 
 def read_binvox(path: Path) -> np.ndarray:

@@ -166,23 +166,35 @@ class SelfStage:
 
 def self_supervised(field_: JointField, encoder: ImageEncoder, batch: PictureBatch, plan: Plan) -> dict[str, Tensor]:
     """Equation 4, weighted, by its terms; a term of weight 0 is left out."""
-    weights, size = plan.losses, plan.rendered
     fit = encoder(batch.picture)
-    true, mask = reduced(batch.linear, batch.mask, size)
-    pixels = pixel_grid(size, true.device)
-    camera = valid_camera(fit.matrix)
-    seen = render(field_, fit.codes, camera, fit.light, pixels, plan.search)
-    flat = mask.flatten(1)
+    true, mask = reduced(batch.linear, batch.mask, plan.rendered)
+    found = picture_losses(field_, fit.codes, fit.matrix, fit.light, true, mask, plan.losses, plan.search)
+    if plan.losses.features:
+        points = losses.boundary_points(field_, fit.codes, plan.boundary)
+        local = losses.local_features(fit.features, valid_camera(fit.matrix), points)
+        directions = losses.leading_direction(local)
+        found["features"] = plan.losses.features * losses.feature_consistency(directions, batch.label)
+    return found
+
+
+def picture_losses(
+    field_: JointField,
+    codes: Codes,
+    matrix: Tensor,
+    light: Tensor,
+    true: Tensor,
+    mask: Tensor,
+    weights: LossWeights,
+    search: Search,
+) -> dict[str, Tensor]:
+    """The terms of equation 4 that ask what was rendered. true: (B, S, S, 3) linear; mask: (B, S, S)."""
+    size, flat = true.shape[1], mask.flatten(1)
+    seen = render(field_, codes, valid_camera(matrix), light, pixel_grid(size, true.device), search)
     found = {}
     if weights.image:
         found["image"] = weights.image * losses.photometric(seen.image, true.flatten(1, 2), flat)
     if weights.silhouette:
         found["silhouette"] = weights.silhouette * losses.silhouette(seen.surface.occupancy, flat)
-    if weights.features:
-        points = losses.boundary_points(field_, fit.codes, plan.boundary)
-        local = losses.local_features(fit.features, camera, points)
-        directions = losses.leading_direction(local)
-        found["features"] = weights.features * losses.feature_consistency(directions, batch.label)
     if weights.albedo:
         square = seen.albedo.unflatten(1, (size, size))
         found["albedo"] = weights.albedo * losses.albedo_constancy(square, true, mask)

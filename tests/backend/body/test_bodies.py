@@ -20,9 +20,9 @@ from backend.body.lasor.camera import perspective
 from backend.body.lasor.network import Lasor, LasorConfig
 from backend.body.lasor.raster import coverage
 from backend.body.model import BodyModel
-from backend.body.photograph import Photograph, read_photograph, write_upright
 from backend.body.poses import limit_poses
 from backend.body.rotations import rotation_matrices
+from backend.photograph import Photograph, read_photograph, write_upright
 from backend.protocol import PenumbraError
 
 TINY = LasorConfig(widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1), hidden=32)
@@ -140,13 +140,13 @@ def test_photographs_are_turned_as_the_camera_was_held(tmp_path):
     Image.fromarray(stored).save(tmp_path / "turned.jpg", exif=exif)
     photograph = read_photograph(tmp_path / "turned.jpg")
     assert photograph.size == (38, 1280)
-    assert photograph.turned
+    assert photograph.turns == 3
     assert photograph.picture[:100].mean() > 0.9
     assert photograph.picture[200:].mean() < 0.1
     assert photograph.focal == pytest.approx(35 / 43.27 * 1280, rel=1e-2)  # the 35 mm frame's diagonal is 43.27 mm
     write_upright(tmp_path / "turned.jpg", tmp_path / "upright.png")
     again = read_photograph(tmp_path / "upright.png")
-    assert not again.turned
+    assert again.turns == 0
     assert np.abs(again.picture - photograph.picture).max() < 0.02
     Image.fromarray(stored).convert("CMYK").save(tmp_path / "print.jpg")
     plain = read_photograph(tmp_path / "print.jpg")

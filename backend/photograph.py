@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A photograph of people as they are looked for in it: upright, of bounded size, with its camera's focal length."""
+"""A photograph as people and objects are looked for in it: upright, of bounded size, with its camera's focal length."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
-from ..images import read_image, srgb_encode
-from ..protocol import Camera, replacing
-from ..rays.camera import fov_from_lens, perspective
+from .images import read_image, srgb_encode
+from .protocol import Camera, replacing
+from .rays.camera import fov_from_lens, perspective
 
 WORKING = 1280  # pixels of the longer side
 _USUAL = 50 / 36  # longer sides: the focal length of Blender's own camera, for photographs that do not tell theirs
@@ -27,12 +27,12 @@ _TURNS = {3: 2, 6: 3, 8: 1}  # quarter turns to the left, by EXIF's orientation
 class Photograph:
     """picture: (H, W, 3) float32 linear Rec.709. focal: pixels; the axis meets the picture's centre.
 
-    turned: whether the file stores it on its side.
+    turns: quarter turns to the left that the file's picture was given; it is stored on its side where there are any.
     """
 
     picture: np.ndarray
     focal: float
-    turned: bool = False
+    turns: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -70,7 +70,7 @@ def read_photograph(path: Path) -> Photograph:
         picture = cv2.resize(np.ascontiguousarray(picture), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     height, width = picture.shape[:2]
     pixels = focal / _DIAGONAL * math.hypot(width, height) if focal > 0 else _USUAL * max(width, height)
-    return Photograph(np.ascontiguousarray(picture), pixels, orientation in _TURNS)
+    return Photograph(np.ascontiguousarray(picture), pixels, _TURNS.get(orientation, 0))
 
 
 def write_upright(path: Path, target: Path) -> None:
