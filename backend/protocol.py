@@ -4,8 +4,9 @@
 Both sides import this module, so it needs nothing but the standard library and NumPy.
 
 A job is a folder. Blender writes ``job.json`` and the files it names; the backend writes ``result.json`` and the files
-that it names. A `HarmonizeJob` is answered by a `HarmonizeResult`, and a `BodyJob` by a `BodyResult`. Between the
-processes go JSON lines only: commands to the backend's standard input, messages from its standard output.
+that it names. A `HarmonizeJob` is answered by a `HarmonizeResult`, a `BodyJob` by a `BodyResult`, an `ObjectJob` by an
+`ObjectResult`. Between the processes go JSON lines only: commands to the backend's standard input, messages from its
+standard output.
 """
 
 from __future__ import annotations
@@ -313,15 +314,90 @@ class BodyResult:
         return cls(**{**data, "people": people, "size": tuple(data["size"]), "notices": tuple(data["notices"])})
 
 
-KINDS = {"harmonize": HarmonizeJob, "body": BodyJob}
+@dataclass(frozen=True)
+class ObjectJob:
+    """What Blender asks for: the object in a photograph, as a mesh with parts, albedo, light and camera.
+
+    image, mask: absolute paths; the mask is white on the object, and empty where box or the image's alpha tells.
+    box: left, top, right, bottom around the object, in fractions of the picture, or None.
+    side: of the grid that the mesh is made on. refine: fit the object to the picture.
+    device: "auto", "cpu" or "cuda".
+    """
+
+    image: str
+    mask: str = ""
+    box: tuple[float, float, float, float] | None = None
+    side: int = 128
+    refine: bool = True
+    device: str = "auto"
+
+    def save(self, folder: Path) -> None:
+        """Write ``job.json`` into the job folder."""
+        _write_job(folder, self, dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> ObjectJob:
+        """As `HarmonizeJob.load`."""
+        data = _job_data(folder)
+        return cls(**{**data, "box": tuple(data["box"]) if data["box"] else None})
 
 
-def load_job(folder: Path) -> HarmonizeJob | BodyJob:
+@dataclass(frozen=True)
+class ObjectResult:
+    """What the backend answers: an object in object space, x right, y up, +z its front, within the unit ball.
+
+    mesh: ``.npz`` with "vertices" (V, 3), "faces" (F, 3), "albedo" (V, 3) linear Rec.709, and "part" (F,), each face's;
+        relative to the job folder, as the other files.
+    codes: ``.npz`` of the network's codes.
+    axes: (3, 3) right, up and back of the camera that took the photograph; place: (3,) where it stands. focal: in the
+        photograph's longer sides. shift: (right, up) of the picture's middle from the axis, in longer sides.
+    light: (9, 3) spherical harmonics of a white surface's shading, in object space.
+    category: the known kind that it is nearest to, with its probability.
+    upright: as in `BodyResult`.
+    """
+
+    mesh: str
+    codes: str
+    size: tuple[int, int]
+    axes: list[list[float]]
+    place: list[float]
+    focal: float
+    shift: tuple[float, float]
+    light: list[list[float]]
+    category: str
+    probability: float
+    upright: str
+    seconds: dict[str, float]
+    device: str
+    versions: dict[str, str]
+    notices: tuple[str, ...] = field(default=())
+
+    def save(self, folder: Path) -> None:
+        """Write ``result.json`` into the job folder."""
+        write_json(folder / "result.json", dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> ObjectResult:
+        data = json.loads((folder / "result.json").read_text("utf-8"))
+        tuples = {name: tuple(data[name]) for name in ("size", "shift", "notices")}
+        return cls(**{**data, **tuples})
+
+
+Job = HarmonizeJob | BodyJob | ObjectJob
+Result = HarmonizeResult | BodyResult | ObjectResult
+KINDS: dict[str, type[HarmonizeJob] | type[BodyJob] | type[ObjectJob]] = {
+    "harmonize": HarmonizeJob,
+    "body": BodyJob,
+    "object": ObjectJob,
+}
+
+
+def load_job(folder: Path) -> Job:
     """The job of a folder, whatever its kind. Raises PenumbraError as their own `load` does."""
     return KINDS[_read_job(folder)["kind"]].load(folder)
 
 
-def _write_job(folder: Path, job: HarmonizeJob | BodyJob, data: dict[str, Any]) -> None:
+def _write_job(folder: Path, job: Job, data: dict[str, Any]) -> None:
     kind = next(kind for kind, job_class in KINDS.items() if isinstance(job, job_class))
     write_json(folder / "job.json", {"protocol": PROTOCOL_VERSION, "kind": kind, **data})
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import protocol
-from .protocol import BodyJob, BodyResult, Cancelled, HarmonizeJob, HarmonizeResult, PenumbraError
+from .protocol import BodyJob, Cancelled, ObjectJob, PenumbraError
 
 LOG_VARIABLE = "PENUMBRA_LOG"  # where our standard error goes to, for messages
 END_S = 3.0  # a job gets this long to stop once the input has ended
@@ -175,12 +175,16 @@ def _perform_where_memory_allows(folder: Path, progress: Progress) -> None:
     dataclasses.replace(result, notices=(notice, *result.notices)).save(folder)
 
 
-def _do(job: HarmonizeJob | BodyJob, folder: Path, progress: Progress) -> HarmonizeResult | BodyResult:
+def _do(job: protocol.Job, folder: Path, progress: Progress) -> protocol.Result:
     """The imports are here, so that a first "hello" does not wait for them."""
     if isinstance(job, BodyJob):
         from .body.bodies import import_bodies
 
         return import_bodies(folder, progress)
+    if isinstance(job, ObjectJob):
+        from .objects.objects import import_object
+
+        return import_object(folder, progress)
     from .shading.harmonize import harmonize
 
     return harmonize(folder, progress)

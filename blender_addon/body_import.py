@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
-import uuid
-from collections.abc import Iterator
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +11,12 @@ import bpy
 import numpy as np
 
 from ..backend.body.data import SHAPES, BodyData, joint_transforms, load_body, skin
-from ..backend.protocol import BodyJob, BodyPerson, BodyResult, PenumbraError
+from ..backend.protocol import BodyJob, BodyPerson, BodyResult
 from . import jobs, preferences, rig
-from .jobs import Outcome, Progress
-from .scenes import scene_of
+from .from_photograph import check_image, import_steps, look_through, new_camera, packed, select
+from .jobs import Outcome
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".exr", ".hdr")
 LIGHT = "penumbra_light"  # on the collection: the light probe found on the people, as JSON
-SENSOR = 36.0  # millimetres
 SHAPE_END = 5.0  # standard deviations, of the sliders
 
 
@@ -40,62 +34,40 @@ class BodyRequest:
     use_camera: bool = True
 
 
-def check(request: BodyRequest) -> None:
-    """Find at once what would stop the job. Raises PenumbraError."""
-    if not request.image.is_file():
-        raise PenumbraError(f"There is no image {request.image}.", "Choose a photograph.")
-    if request.image.suffix.lower() not in IMAGES:
-        raise PenumbraError(f"{request.image.name} is no image.", f"Choose one of {', '.join(IMAGES)}.")
-
-
 def import_body(request: BodyRequest) -> jobs.Steps:
-    """The whole job. The scene changes in the last step, and as one step of undo."""
-    check(request)
-    scene_uid, image, use_camera = request.scene.session_uid, request.image, request.use_camera
-    job = BodyJob(str(image.resolve()), request.person, request.refine, preferences.preferred_device())
-    folder = Path(tempfile.mkdtemp(prefix="penumbra-", dir=bpy.app.tempdir))
-    try:
-        job.save(folder)
-        yield from jobs.run_backend(preferences.backend(), folder, uuid.uuid4().hex, (0.02, 0.95))
-        yield Progress("Building the characters", 0.95)
-        result = BodyResult.load(folder)
-        add_bodies(scene_of(scene_uid), result, folder, image, use_camera)
-        if bpy.ops.ed.undo_push.poll():  # there is no undo without a window
-            bpy.ops.ed.undo_push(message="Import Body from Image")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    count = len(result.people)
-    return Outcome(f"{'A body' if count == 1 else f'{count} bodies'} from {image.name}", result.notices)
+    """The whole job. Raises PenumbraError."""
+    check_image(request.image)
+    job = BodyJob(str(request.image.resolve()), request.person, request.refine, preferences.preferred_device())
+    add = functools.partial(add_bodies, image=request.image, use_camera=request.use_camera)
+    return (yield from import_steps(request.scene, job, "Import Body from Image", add))
 
 
-def add_bodies(
-    scene: bpy.types.Scene, result: BodyResult, folder: Path, image: Path, use_camera: bool
-) -> bpy.types.Collection:
-    """The people of a job's result in a collection of their own, and the camera that took their photograph.
+def add_bodies(scene: bpy.types.Scene, folder: Path, image: Path, use_camera: bool = True) -> Outcome:
+    """The people of a job's folder in a collection of their own, and the camera that took their photograph.
 
     The camera looks along +y, level, and the lowest point of all bodies stands on the ground, z = 0.
     """
-    body = load_body()
+    result, body = BodyResult.load(folder), load_body()
     poses = [_Pose.load(folder / person.params) for person in result.people]
     height = -min(float(pose.vertices(body)[:, 1].min()) for pose in poses)
-    with _removed_on_failure():
-        collection = bpy.data.collections.new(f"Bodies of {image.stem}")
-        camera = _camera(image, folder, result, height, collection)
-        rigs = [
-            _character(body, person, pose, folder, height, collection)
-            for person, pose in zip(result.people, poses, strict=True)
-        ]
-        if result.light:
-            collection[LIGHT] = (folder / result.light).read_text("utf-8")
-        scene.collection.children.link(collection)
-    if use_camera or scene.camera is None:
-        scene.camera = camera
+    collection = bpy.data.collections.new(f"Bodies of {image.stem}")
+    camera = new_camera(image, result.upright, folder, result.focal / max(result.size))
+    camera.location, camera.rotation_euler = (0, 0, height), (np.pi / 2, 0, 0)
+    collection.objects.link(camera)
+    rigs = [
+        _character(body, person, pose, folder, height, collection)
+        for person, pose in zip(result.people, poses, strict=True)
+    ]
+    if result.light:
+        collection[LIGHT] = (folder / result.light).read_text("utf-8")
+    scene.collection.children.link(collection)
     if use_camera:
-        photograph = camera.data.background_images[0].image
-        scene.render.resolution_x, scene.render.resolution_y = photograph.size
-        scene.render.pixel_aspect_x = scene.render.pixel_aspect_y = 1.0
-    _select(scene, rigs)
-    return collection
+        look_through(scene, camera)
+    elif scene.camera is None:
+        scene.camera = camera
+    select(scene, rigs)
+    count = len(rigs)
+    return Outcome(f"{'A body' if count == 1 else f'{count} bodies'} from {image.name}", result.notices)
 
 
 @dataclass(frozen=True)
@@ -117,35 +89,6 @@ class _Pose:
         return skin(vertices, body.weights, joint_transforms(joints, body.parents, self.pose)) + self.trans
 
 
-def _camera(
-    image: Path, folder: Path, result: BodyResult, height: float, collection: bpy.types.Collection
-) -> bpy.types.Object:
-    data = bpy.data.cameras.new(f"Camera of {image.stem}")
-    data.sensor_fit, data.sensor_width = "AUTO", SENSOR
-    data.lens = result.focal / max(result.size) * SENSOR
-    data.show_background_images = True
-    data.background_images.new().image = _photograph(image, folder, result)
-    camera = bpy.data.objects.new(data.name, data)
-    camera.location, camera.rotation_euler = (0, 0, height), (np.pi / 2, 0, 0)
-    collection.objects.link(camera)
-    return camera
-
-
-def _photograph(image: Path, folder: Path, result: BodyResult) -> bpy.types.Image:
-    """The file itself, or, where the camera was held on its side, an upright copy of it, packed."""
-    if not result.upright:
-        return bpy.data.images.load(str(image), check_existing=True)
-    return _packed(folder / result.upright, f"{image.stem} upright")
-
-
-def _packed(path: Path, name: str) -> bpy.types.Image:
-    image = bpy.data.images.load(str(path))
-    image.name = name
-    image.pack()
-    image.filepath_raw = f"//{name}{path.suffix}"
-    return image
-
-
 def _character(
     body: BodyData, person: BodyPerson, pose: _Pose, folder: Path, height: float, collection: bpy.types.Collection
 ) -> bpy.types.Object:
@@ -165,7 +108,7 @@ def _character(
         if number:
             rig.add_group(obj, f"Part {part}", (body.extra["vertex_parts14"] == number).astype(float))
     _shape_keys(obj, body, pose.betas, lift)
-    mesh.materials.append(_material(f"{name} Skin and Clothes", _packed(folder / person.texture, f"{name} Albedo")))
+    mesh.materials.append(_material(f"{name} Skin and Clothes", packed(folder / person.texture, f"{name} Albedo")))
     return armature
 
 
@@ -199,26 +142,3 @@ def _material(name: str, texture: bpy.types.Image) -> bpy.types.Material:
     material.node_tree.links.new(node.outputs["Color"], shader.inputs["Base Color"])
     shader.inputs["Roughness"].default_value = 0.7
     return material
-
-
-def _select(scene: bpy.types.Scene, rigs: list[bpy.types.Object]) -> None:
-    """Where nothing is being edited: the first person active, everybody selected."""
-    layer = scene.view_layers[0] if bpy.context.scene != scene else bpy.context.view_layer
-    active = layer.objects.active
-    if active and active.mode != "OBJECT":
-        return
-    for obj in layer.objects:
-        obj.select_set(obj in rigs, view_layer=layer)
-    layer.objects.active = rigs[0]
-
-
-@contextlib.contextmanager
-def _removed_on_failure() -> Iterator[None]:
-    """What the block adds to the file is taken out again where it fails."""
-    kinds = ("collections", "objects", "meshes", "armatures", "cameras", "materials", "images")
-    before = {kind: set(getattr(bpy.data, kind)) for kind in kinds}
-    try:
-        yield
-    except BaseException:
-        bpy.data.batch_remove([block for kind in kinds for block in set(getattr(bpy.data, kind)) - before[kind]])
-        raise

@@ -93,6 +93,7 @@ class PENUMBRA_PT_import(bpy.types.Panel):  # noqa: N801
 
     def draw(self, _context: bpy.types.Context) -> None:
         self.layout.operator("penumbra.import_body", text="Body", icon="OUTLINER_OB_ARMATURE")
+        self.layout.operator("penumbra.import_object", text="Object", icon="OUTLINER_OB_MESH")
 
 
 def light_text(record: dict[str, Any], camera: bpy.types.Object | None) -> str:

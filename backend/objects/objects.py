@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An object of a photograph as a mesh with parts, albedo, light and camera: `python -m backend object IMAGE`."""
+"""An object of a photograph as a mesh with parts, albedo, light and camera.
+
+Blender's job, and `python -m backend object IMAGE`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +23,8 @@ from trimesh.visual.material import PBRMaterial
 
 from .. import device as devices
 from ..images import srgb_decode, write_png
-from ..photograph import Photograph, read_photograph
-from ..protocol import PenumbraError, replacing, write_json
+from ..photograph import Photograph, read_photograph, write_upright
+from ..protocol import ObjectJob, ObjectResult, PenumbraError, replacing, write_json
 from ..weights import load_model
 from .dataset import encoder_input
 from .encoder import Fit
@@ -107,6 +111,61 @@ def _uncropped(matrix: np.ndarray, photograph: Photograph, middle: np.ndarray, h
     return cropped(matrix, -centre / scale, 1 / scale)
 
 
+def pose(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, tuple[float, float]]:
+    """Axes, place, focal length and shift of a pinhole camera's projection, as `protocol.ObjectResult` has them."""
+    forward = matrix[2, :3]
+    centre = matrix[:2, :3] @ forward  # of projection, in the picture
+    across = matrix[:2, :3] - centre[:, None] * forward
+    lengths = np.linalg.norm(across, axis=1)
+    right, down = across / lengths[:, None]
+    place = -np.linalg.solve(matrix[:, :3], matrix[:, 3])
+    # u and v run over two units; Blender's lens has one length for both, and the picture's middle is at 0.
+    return np.stack([right, -down, -forward]), place, float(lengths.mean()) / 2, (-centre[0] / 2, centre[1] / 2)
+
+
+def import_object(folder: Path, progress: Progress) -> ObjectResult:
+    """Do the `ObjectJob` in `folder`; writes ``result.json`` and its files there. Raises PenumbraError."""
+    job, started = ObjectJob.load(folder), time.perf_counter()
+    progress("Reading the photograph", 0.0)
+    photograph = read_photograph(Path(job.image))
+    mask = silhouette(photograph, Path(job.image), Path(job.mask) if job.mask else None, job.box)
+    progress("Loading the joint field", 0.1)
+    device = devices.pick(job.device)
+    network = cast(Reconstructor, load_model("reconstructor")[0]).to(device)
+    found = find_object(photograph, mask, network, job.refine, job.side, progress)
+    with replacing(folder / "mesh.npz") as temporary, temporary.open("wb") as file:
+        mesh = found.mesh
+        np.savez(file, vertices=mesh.vertices, faces=mesh.faces, albedo=mesh.albedo, part=mesh.part)
+    write_codes(folder / "codes.npz", found)
+    if photograph.turns:
+        write_upright(Path(job.image), folder / "upright.png")
+    axes, place, focal, shift = pose(found.matrix)
+    result = ObjectResult(
+        "mesh.npz",
+        "codes.npz",
+        photograph.size,
+        axes.tolist(),
+        place.tolist(),
+        focal,
+        shift,
+        found.light.tolist(),
+        found.category,
+        found.probability,
+        "upright.png" if photograph.turns else "",
+        {"Import": time.perf_counter() - started},
+        device.type,
+        devices.versions(),
+        found.notices,
+    )
+    result.save(folder)
+    return result
+
+
+def write_codes(path: Path, found: Found) -> None:
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **{name: code[0].cpu().numpy() for name, code in found.fit.codes._asdict().items()})
+
+
 def write(folder: Path, found: Found, network: Reconstructor) -> None:
     """``object.glb``, ``object.obj``, ``codes.npz``, ``light.json``, ``camera.json`` and ``sheet.png``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,8 +175,7 @@ def write(folder: Path, found: Found, network: Reconstructor) -> None:
     whole = trimesh.Trimesh(found.mesh.vertices, found.mesh.faces, process=False, vertex_normals=found.mesh.normals)
     with replacing(folder / "object.obj") as temporary:
         temporary.write_text(export_obj(whole, include_normals=True), "utf-8")
-    with replacing(folder / "codes.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, **{name: code[0].cpu().numpy() for name, code in found.fit.codes._asdict().items()})
+    write_codes(folder / "codes.npz", found)
     write_json(folder / "light.json", {"shading_harmonics": found.light.tolist(), "space": "object"})
     write_json(
         folder / "camera.json",

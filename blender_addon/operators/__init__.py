@@ -3,12 +3,12 @@
 
 import bpy
 
-from . import backend, body, compare, fixes, harmonize, install, relight, report, result
+from . import backend, compare, fixes, harmonize, imports, install, relight, report, result
 
 _register, _unregister = bpy.utils.register_classes_factory(
     tuple(
         cls
-        for module in (harmonize, result, relight, compare, body, fixes, backend, install, report)
+        for module in (harmonize, result, relight, compare, imports, fixes, backend, install, report)
         for cls in module.CLASSES
     )
 )
@@ -17,10 +17,10 @@ _register, _unregister = bpy.utils.register_classes_factory(
 def register() -> None:
     _register()
     compare.add_key()
-    body.add_menu()
+    imports.add_menu()
 
 
 def unregister() -> None:
-    body.remove_menu()
+    imports.remove_menu()
     compare.remove_key()
     _unregister()

@@ -67,3 +67,13 @@ def scene(
 def _folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> str:
+    """The path of an image of 320 × 200 pixels."""
+    image = bpy.data.images.new("photograph", 320, 200)
+    image.filepath_raw, image.file_format = str(tmp_path / "photograph.png"), "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+    return str(tmp_path / "photograph.png")

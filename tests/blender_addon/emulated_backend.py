@@ -35,7 +35,7 @@ def _work(job_id: str, folder: Path) -> None:
         time.sleep(0.02)
     if _behaviour == "render":
         kind = json.loads((folder / "job.json").read_text())["kind"]
-        {"harmonize": _render, "body": _make_bodies}[kind](folder)
+        {"harmonize": _render, "body": _make_bodies, "object": _make_object}[kind](folder)
     return _send("done", id=job_id)
 
 
@@ -95,6 +95,25 @@ def _make_bodies(folder: Path) -> None:
     camera = {"size": [320, 200], "focal": 320 * 40 / 36, "light": "light.json", "upright": ""}
     facts = {"seconds": {}, "device": "cpu", "versions": {}, "notices": ["Person 3: too small."]}
     (folder / "result.json").write_text(json.dumps({"people": people, **camera, **facts}))
+
+
+def _make_object(folder: Path) -> None:
+    """A red pyramid's base and its blue sides, seen half from the right and from above."""
+    import numpy as np
+
+    points = [(-0.5, -0.4, -0.5), (0.5, -0.4, -0.5), (0.5, -0.4, 0.5), (-0.5, -0.4, 0.5), (0, 0.5, 0.1)]
+    faces = [(0, 1, 2), (0, 2, 3), (3, 2, 4), (2, 1, 4), (1, 0, 4), (0, 3, 4)]
+    albedo = [(0.5, 0.1, 0.1)] * 4 + [(0.1, 0.1, 0.5)]
+    part = [3, 3, 7, 7, 7, 7]
+    np.savez(folder / "mesh.npz", vertices=np.array(points), faces=faces, albedo=np.array(albedo), part=part)
+    np.savez(folder / "codes.npz", shape=np.zeros(4))
+    light = [[2.0] * 3, [0.3] * 3, [0.0] * 3, [0.3] * 3, *[[0.0] * 3] * 5]
+    a, e = 0.6, 0.3
+    right, back = (np.cos(a), 0, -np.sin(a)), (np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e))
+    result = {"mesh": "mesh.npz", "codes": "codes.npz", "size": [320, 200], "light": light, "category": "table"}
+    result |= {"axes": np.array([right, np.cross(back, right), back]).tolist(), "place": (3 * np.array(back)).tolist()}
+    result |= {"focal": 1.2, "shift": [0.1, -0.05], "probability": 0.9, "upright": "", "device": "cpu"}
+    (folder / "result.json").write_text(json.dumps({**result, "seconds": {}, "versions": {}, "notices": []}))
 
 
 def _write_image(path: Path, size: tuple[int, int], colour: tuple[float, ...], kind: str = "OPEN_EXR") -> str:

@@ -15,15 +15,6 @@ from penumbra.blender_addon.character import find_character
 from tests.blender_addon.scenes import contents
 
 
-@pytest.fixture
-def photograph(tmp_path: Path) -> str:
-    image = bpy.data.images.new("photograph", 320, 200)
-    image.filepath_raw, image.file_format = str(tmp_path / "people.png"), "PNG"
-    image.save()
-    bpy.data.images.remove(image)
-    return str(tmp_path / "people.png")
-
-
 def world_vertices(name: str) -> np.ndarray:
     obj = bpy.data.objects[name].evaluated_get(bpy.context.evaluated_depsgraph_get())
     mesh = obj.to_mesh()

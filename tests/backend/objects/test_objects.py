@@ -99,6 +99,16 @@ def test_the_camera_sees_the_mesh_where_the_photograph_shows_the_object(photogra
     assert cv2.imread(str(tmp_path / "sheet.png")).shape == (128, 7 * 128, 3)
 
 
+def test_the_camera_s_pose_is_all_of_its_projection():
+    axes, place, focal, shift = objects.pose(whole_picture())
+    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(axes) > 0
+    points = np.random.default_rng(0).normal(0, 0.4, (20, 3))
+    right, up, back = ((points - place) @ axes.T).T
+    seen = np.stack([focal * right / -back - shift[0], -(focal * up / -back - shift[1])], 1)
+    np.testing.assert_allclose(2 * seen, project(whole_picture(), points)[0], atol=1e-9)
+
+
 def test_refinement_finds_size_and_camera_and_is_never_worse(photograph):
     taken, mask = photograph
     network = network_that_sees(taken, mask)
