@@ -49,7 +49,7 @@ def lasor(options: argparse.Namespace) -> None:
         minutes=options.minutes,
         steps=options.steps,
         clear={"all": train.Plan.clear, "clear": 1.0, "occluded": 0.0}[options.stage],
-        halved=0.0 if options.paper else train.Plan.halved,
+        sizes=((256, 0.0),) if options.paper else train.Plan.sizes,
         batch=options.batch,
         rate=options.rate,
         seed=options.seed,

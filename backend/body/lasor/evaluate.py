@@ -14,6 +14,7 @@ from .. import metrics
 from ..model import BodyModel
 from .camera import to_pixels, weak_perspective
 from .network import Estimate, Lasor
+from .proxy import SIZE
 from .raster import coverage
 from .synthesis import TARGET, Batch, Synthesis, Synthesizer
 
@@ -48,11 +49,17 @@ def by_mean(network: Lasor) -> Method:
 
 @torch.inference_mode()
 def evaluate(
-    methods: dict[str, Method], poses: np.ndarray, conditions: dict[str, Synthesis], count: int, seed: int = 1
+    methods: dict[str, Method],
+    poses: np.ndarray,
+    conditions: dict[str, Synthesis],
+    count: int,
+    seed: int = 1,
+    size: int = SIZE,
 ) -> list[dict]:
     """A row for each method and condition: {"method", "split", "images", *COLUMNS}; the same people in every row.
 
-    poses: (N, 24, 3) axis-angle to draw from. Runs on the CPU in float32: figures do not depend on the device.
+    poses: (N, 24, 3) axis-angle to draw from. size: of the proxies. Runs on the CPU in float32: figures do not depend
+    on the device.
     """
     coarse, body = BodyModel.load(coarse=True), BodyModel.load()
     synthesizer = Synthesizer(coarse, poses)
@@ -61,7 +68,7 @@ def evaluate(
         random = torch.Generator().manual_seed(seed)
         errors: dict[str, dict[str, list[np.ndarray]]] = {name: defaultdict(list) for name in methods}
         for start in range(0, count, 20):
-            batch = synthesizer.batch(min(20, count - start), plan, random)
+            batch = synthesizer.batch(min(20, count - start), plan, random, size)
             for name, method in methods.items():
                 for metric, values in measure(method(batch), batch, coarse, body).items():
                     errors[name][metric].append(values)

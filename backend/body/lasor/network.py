@@ -32,7 +32,7 @@ class LasorConfig(NetworkConfig):
 
 RESNET18 = LasorConfig()
 RESNET50 = LasorConfig(blocks=(3, 4, 6, 3), bottleneck=True, hidden=1024)
-BUNDLED = LasorConfig(widths=(48, 96, 192, 384))  # 14 MB as float16
+BUNDLED = LasorConfig(widths=(32, 64, 128, 256))  # 7 MB as float16
 
 
 @dataclass(frozen=True)

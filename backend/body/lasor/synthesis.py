@@ -97,10 +97,6 @@ class Batch:
     seen: Tensor
     silhouette: Tensor
 
-    def halved(self) -> Batch:
-        """The same with proxies of half the size, for quick first lessons."""
-        return dataclasses.replace(self, proxy=F.avg_pool2d(self.proxy, 2))
-
 
 class Synthesizer:
     """Draws batches from poses (N, 24, 3) axis-angle on the device of `body`, a coarse body model."""
@@ -118,12 +114,15 @@ class Synthesizer:
         self.rates = torch.tensor([rate for _, rate in CLASSES], device=self.device)
 
     @torch.no_grad()
-    def batch(self, count: int, plan: Synthesis, random: torch.Generator) -> Batch:
-        """`count` people. random: a generator on the same device; its state alone decides what is drawn."""
+    def batch(self, count: int, plan: Synthesis, random: torch.Generator, size: int = SIZE) -> Batch:
+        """`count` people, with proxies of `size` pixels a side: small ones for quick first lessons.
+
+        random: a generator on the same device; its state alone decides what is drawn.
+        """
         rotations, betas = self._people(2 * count, plan, random)
         vertices, joints = self.body(betas, rotations)
         keypoints = self.body.keypoints(vertices, joints)
-        parts, other, pixels = self._picture(vertices, keypoints, count, plan, random)
+        parts, other, pixels = self._picture(vertices, keypoints, count, plan, random, size)
         whole = parts >= 0
         cut = whole & ~other  # equation 2: S = S1 − S1 · S2
         seen = self._inside(pixels, ~other)
@@ -132,11 +131,11 @@ class Synthesizer:
 
         centre, side = box_of(cut)
         side = side * (MARGIN + plan.zoom * self._even(random, count)).clamp(min=1)
-        centre = centre + plan.centre * self._even(random, count, 2) * (side / SIZE)[:, None]
+        centre = centre + plan.centre * self._even(random, count, 2) * (side / SIZE)[:, None]  # pixels of the picture
         layers = torch.stack([whole.float(), cut.float(), parts.float()], 1)
-        whole, cut, parts = crop(layers, centre, side).unbind(1)
-        pixels = into_crop(pixels, centre, side)
-        seen = seen & ((pixels > 0) & (pixels < SIZE)).all(2)
+        whole, cut, parts = crop(layers, centre, side, size).unbind(1)
+        pixels = into_crop(pixels, centre, side, size)
+        seen = seen & ((pixels > 0) & (pixels < size)).all(2)
         proxy = self._detected(cut > 0.5, parts.round().long(), pixels, seen, plan, random)
         return Batch(
             proxy,
@@ -144,9 +143,9 @@ class Synthesizer:
             rotations[:count],
             vertices[:count],
             self.body.keypoints(vertices, joints, "lsp14")[:count],
-            from_pixels(pixels, SIZE),
+            from_pixels(pixels, size),
             seen.float(),
-            F.avg_pool2d(whole[:, None], SIZE // TARGET)[:, 0],
+            F.interpolate(whole[:, None], (TARGET, TARGET), mode="area")[:, 0],
         )
 
     def _people(self, count: int, plan: Synthesis, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -164,12 +163,12 @@ class Synthesizer:
         return rotations, betas
 
     def _picture(
-        self, vertices: Tensor, keypoints: Tensor, count: int, plan: Synthesis, random: torch.Generator
+        self, vertices: Tensor, keypoints: Tensor, count: int, plan: Synthesis, random: torch.Generator, size: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Parts (B, S, S), −1 outside; the other person's mask (B, S, S); keypoints (B, 17, 2) pixels."""
         nearest, farthest = np.log(plan.distance[0]), np.log(plan.distance[1])
         away = torch.exp(nearest + (farthest - nearest) * torch.rand(count, generator=random, device=self.device))
-        focal = 5000 / 42 * away  # a body of 1.7 m is 200 pixels tall at any distance
+        focal = size / SIZE * 5000 / 42 * away  # a body of 1.7 m is 200 pixels of 256 tall at any distance
         place = torch.stack([0 * away, 0.13 + 0 * away, -away], 1)
         place[:, :2] += 0.05 * self._normal(random, count, 2)
         aside = self._even(random, count)
@@ -181,15 +180,15 @@ class Synthesizer:
 
         noise = plan.wobble * self._even(random, *vertices.shape[:2], 2)
         vertices = vertices + F.pad(noise, (0, 1))
-        points, depth = perspective(vertices[:count] + place[:, None], focal, SIZE)
-        face = face_buffer(points, depth, self.body.faces, SIZE)
+        points, depth = perspective(vertices[:count] + place[:, None], focal, size)
+        face = face_buffer(points, depth, self.body.faces, size)
         parts = torch.where(face >= 0, self.classes[face.clamp(min=0)], -1)
-        before, _ = perspective(vertices[count:] + beside[:, None], focal, SIZE)
-        other = coverage(before, self.body.faces, SIZE)
+        before, _ = perspective(vertices[count:] + beside[:, None], focal, size)
+        other = coverage(before, self.body.faces, size)
         left = (parts >= 0) & ~other
         enough = left.sum((1, 2)) > plan.visible * (parts >= 0).sum((1, 2))
         other &= (enough & self._chance(random, plan.occluded, count))[:, None, None]
-        return parts, other, perspective(keypoints[:count] + place[:, None], focal, SIZE)[0]
+        return parts, other, perspective(keypoints[:count] + place[:, None], focal, size)[0]
 
     def _frame(self, mask: Tensor, plan: Synthesis, random: torch.Generator) -> Tensor:
         """(B, S, S) False beyond the edge of a picture that cuts the person: the legs mostly."""
@@ -199,7 +198,7 @@ class Synthesizer:
             torch.tensor([0.6, 0.1, 0.15, 0.15], device=self.device), count, replacement=True, generator=random
         )
         centre, side = box_of(mask)
-        number = torch.arange(SIZE, device=self.device) + 0.5
+        number = torch.arange(mask.shape[1], device=self.device) + 0.5
         share = (number - (centre - side[:, None] / 2)[:, :, None]) / side[:, None, None]  # (B, 2, S): x and y
         across, down = share[:, 0, None, :].expand_as(mask), share[:, 1, :, None].expand_as(mask)
         directions = torch.stack([down, 1 - down, across, 1 - across])
@@ -210,18 +209,19 @@ class Synthesizer:
         self, mask: Tensor, parts: Tensor, pixels: Tensor, seen: Tensor, plan: Synthesis, random: torch.Generator
     ) -> Tensor:
         """(B, 18, S, S) the proxy with what detectors miss and misplace."""
-        count = len(mask)
+        count, size = len(mask), mask.shape[1]
+        scale = size / SIZE
         lost = torch.rand(count, len(CLASSES), generator=random, device=self.device) < plan.missing * self.rates
         mask = mask & ~(lost.gather(1, parts.clamp(min=0).flatten(1)).view_as(mask) & (parts >= 0))
-        if plan.swollen:
-            mask = self._swell(mask, plan.swollen, random)
-        middle = SIZE / 2 + 0.15 * SIZE * self._even(random, count, 2)  # in the middle 30 %
-        number = torch.arange(SIZE, device=self.device) + 0.5
-        near = (number - middle[..., None]).abs() < plan.box_side / 2
+        if swollen := round(plan.swollen * scale):
+            mask = self._swell(mask, swollen, random)
+        middle = size / 2 + 0.15 * size * self._even(random, count, 2)  # in the middle 30 %
+        number = torch.arange(size, device=self.device) + 0.5
+        near = (number - middle[..., None]).abs() < scale * plan.box_side / 2
         box = near[:, 1, :, None] & near[:, 0, None, :] & self._chance(random, plan.box, count)[:, None, None]
         found = seen & ~self._chance(random, plan.joint_loss, *seen.shape)
-        moved = pixels + plan.joint_noise * self._even(random, *pixels.shape)
-        return torch.cat([(mask & ~box)[:, None].float(), heatmaps(moved, found.float())], 1)
+        moved = pixels + scale * plan.joint_noise * self._even(random, *pixels.shape)
+        return torch.cat([(mask & ~box)[:, None].float(), heatmaps(moved, found.float(), size)], 1)
 
     def _swell(self, mask: Tensor, most: int, random: torch.Generator) -> Tensor:
         """Masks grown by 0 to `most` pixels each, as clothes and hair make people larger than their bodies."""
@@ -234,10 +234,10 @@ class Synthesizer:
 
     def _inside(self, pixels: Tensor, mask: Tensor) -> Tensor:
         """(B, N) whether points (B, N, 2) lie in the picture, where mask (B, S, S) holds."""
-        place = pixels.floor().long()
-        inside = ((place >= 0) & (place < SIZE)).all(2)
-        place = place.clamp(0, SIZE - 1)
-        return inside & mask.flatten(1).gather(1, place[..., 1] * SIZE + place[..., 0])
+        place, size = pixels.floor().long(), mask.shape[1]
+        inside = ((place >= 0) & (place < size)).all(2)
+        place = place.clamp(0, size - 1)
+        return inside & mask.flatten(1).gather(1, place[..., 1] * size + place[..., 0])
 
     def _even(self, random: torch.Generator, *shape: int) -> Tensor:
         """Even between −1 and 1."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ... import device as devices
@@ -23,16 +24,18 @@ from ..rotations import rotation_matrices, six_from_matrices
 from . import evaluate
 from .camera import to_pixels, weak_perspective
 from .losses import WEIGHTS, Losses
-from .network import BUNDLED, Estimate, Lasor, LasorConfig
+from .network import BUNDLED, Lasor, LasorConfig
+from .proxy import SIZE
 from .raster import coverage
-from .synthesis import Batch, Synthesis, Synthesizer
+from .synthesis import TARGET, Batch, Synthesis, Synthesizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(RunPlan):
     """One training run.
 
-    clear: share of the run on unoccluded, exactly seen people. halved: share on proxies of half the size.
+    clear: share of the run on unoccluded, exactly seen people.
+    sizes: of the proxies in pixels, and after which share of the run each begins.
     batch: people. average: of the weights' mean.
     """
 
@@ -40,7 +43,7 @@ class Plan(RunPlan):
     synthesis: Synthesis = field(default_factory=Synthesis)
     losses: dict[str, float] = field(default_factory=lambda: dict(WEIGHTS))
     clear: float = 0.15
-    halved: float = 0.6
+    sizes: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.45), (256, 0.92))
     batch: int = 32
     average: float = 0.998
 
@@ -87,9 +90,13 @@ class Trainer:
     def draw(self) -> Batch:
         """The next batch, as the run's phase has it."""
         plan = self.plan
-        clear = self.run.done < plan.clear
-        batch = self.synthesizer.batch(plan.batch, plan.synthesis.clear() if clear else plan.synthesis, self.random)
-        return batch.halved() if self.run.done < plan.halved else batch
+        drawn = plan.synthesis.clear() if self.run.done < plan.clear else plan.synthesis
+        return self.synthesizer.batch(plan.batch, drawn, self.random, self.size)
+
+    @property
+    def size(self) -> int:
+        """Of the proxies at this time of the run."""
+        return [size for size, begin in self.plan.sizes if self.run.done >= begin][-1]
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One step. Returns the unweighted losses."""
@@ -131,20 +138,15 @@ def _tested(trainer: Trainer, poses: np.ndarray) -> dict[str, dict[str, float]]:
     network = copy.deepcopy(trainer.average).cpu()
     names = ("exact 2D", "a detector's 2D, behind people and objects")
     conditions = {name: evaluate.CONDITIONS[name] for name in names}
-    halved = trainer.run.done < trainer.plan.halved
-
-    def method(batch: Batch) -> Estimate:
-        return network((batch.halved() if halved else batch).proxy)
-
     pictures = trainer.run.folder / "pictures"
     pictures.mkdir(exist_ok=True)
-    write_png(pictures / f"{trainer.run.step:07d}.png", sheet(network, poses, halved))
-    rows = evaluate.evaluate({"LASOR": method}, poses, conditions, 40)
+    write_png(pictures / f"{trainer.run.step:07d}.png", sheet(network, poses, trainer.size))
+    rows = evaluate.evaluate({"LASOR": evaluate.by_network(network)}, poses, conditions, 40, size=trainer.size)
     return {row["split"]: {metric: round(row[metric], 4) for metric in evaluate.COLUMNS} for row in rows}
 
 
 @torch.inference_mode()
-def sheet(network: Lasor, poses: np.ndarray, halved: bool = False, count: int = 8) -> np.ndarray:
+def sheet(network: Lasor, poses: np.ndarray, size: int = SIZE, count: int = 8) -> np.ndarray:
     """(H, W, 3) linear: above, proxies (silhouette blue, keypoints white) of unseen people, clear and occluded; below,
     the true silhouette green and the estimated body red, yellow where they agree.
     """
@@ -152,11 +154,12 @@ def sheet(network: Lasor, poses: np.ndarray, halved: bool = False, count: int = 
     synthesizer = Synthesizer(body, poses)
     rows = []
     for plan in (Synthesis().clear(), Synthesis()):
-        batch = synthesizer.batch(count, plan, torch.Generator().manual_seed(2))
-        estimate = network((batch.halved() if halved else batch).proxy)
+        batch = synthesizer.batch(count, plan, torch.Generator().manual_seed(2), size)
+        estimate = network(batch.proxy)
         vertices, _ = body(estimate.betas, estimate.rotations)
-        found = coverage(to_pixels(weak_perspective(vertices, estimate.camera), 128), body.faces, 128).float()
-        seen, points = batch.halved().proxy[:, 0], batch.halved().proxy[:, 1:].amax(1)
+        found = coverage(to_pixels(weak_perspective(vertices, estimate.camera), TARGET), body.faces, TARGET).float()
+        small = F.interpolate(batch.proxy, (TARGET, TARGET), mode="area")
+        seen, points = small[:, 0], small[:, 1:].amax(1)
         rows.append(torch.stack([points, points, torch.maximum(0.5 * seen, points)], -1))
         rows.append(torch.stack([found, batch.silhouette, torch.zeros_like(found)], -1) * 0.7)
     return torch.cat([torch.cat(list(row), 1) for row in rows]).numpy()
@@ -180,7 +183,8 @@ Licence: GPL-3.0-or-later.
 * Command: `{command}`
 * {facts["steps"]} steps of {plan.batch} people ({facts["people"]} in all), {facts["minutes"]:.0f} minutes on
   {devices.describe(trainer.device)}, seed {plan.seed}.
-* For {plan.clear:.0%} of the run people were clearly seen, {plan.halved:.0%} was on proxies of half the size.
+* For {plan.clear:.0%} of the run people were clearly seen. Sides of the proxies, from which share of the run:
+  {", ".join(f"{size} from {begin:.0%}" for size, begin in plan.sizes)}.
 * Poses: motion files of {", ".join(motions) or "no folder"} that are not held out, the built-in motions, and draws
   within the joints' limits.
 * Adam, learning rate {plan.rate:g} falling along a cosine; the weights are a moving average ({plan.average:g}).

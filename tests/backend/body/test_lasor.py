@@ -98,6 +98,19 @@ def test_the_body_of_a_batch_fits_its_proxy(synthesizer):
     assert (scale[:, None, None] * a - b).abs().max() < 0.04
 
 
+def test_small_proxies_show_the_same_people(synthesizer):
+    large, small = (
+        synthesizer.batch(6, Synthesis().clear(), torch.Generator().manual_seed(3), size) for size in (256, 64)
+    )
+    both = torch.nn.functional.avg_pool2d(large.proxy, 4)
+    assert (both[:, 0] - small.proxy[:, 0]).abs().mean() < 0.04  # outlines, where a pixel is in or out
+    peaks = (maps.flatten(2).argmax(2) for maps in (both[:, 1:], small.proxy[:, 1:]))
+    places = [torch.stack([peak // 64, peak % 64]) for peak in peaks]
+    assert (places[0] - places[1]).abs().max() <= 1
+    torch.testing.assert_close(large.keypoints, small.keypoints, atol=0.03, rtol=0)
+    assert (large.silhouette - small.silhouette).abs().mean() < 0.04
+
+
 def test_equation_one_turns_people_all_around(synthesizer):
     still = dataclasses.replace(Synthesis(), view=(0.0, 0.0, 0.0), tumbled=0.0)
     up = torch.tensor([0.0, 1, 0])
@@ -228,7 +241,10 @@ def test_the_silhouette_loss_finds_scale_and_place(synthesizer):
 
 
 def plan(**changes) -> train.Plan:
-    return train.Plan(**{"network": TINY, "batch": 4, "steps": 6, "clear": 0.5, "halved": 1.0, "rate": 2e-3} | changes)
+    return train.Plan(
+        **{"network": TINY, "batch": 4, "steps": 6, "clear": 0.5, "sizes": ((64, 0.0), (128, 0.5)), "rate": 2e-3}
+        | changes
+    )
 
 
 def test_training_goes_on_where_it_stopped(tmp_path):
