@@ -89,7 +89,6 @@ class PENUMBRA_PT_import(bpy.types.Panel):  # noqa: N801
     bl_category = "Penumbra"
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
 
     def draw(self, _context: bpy.types.Context) -> None:
         self.layout.operator("penumbra.import_body", text="Body", icon="OUTLINER_OB_ARMATURE")

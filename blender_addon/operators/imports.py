@@ -60,7 +60,8 @@ class FromImage(RunsJob):
             return super().execute(context)
         # The file browser calls execute and ends the operator; another one goes on beside the interface.
         given = self.as_keywords(ignore=("chosen", "filter_glob"))
-        getattr(bpy.ops.penumbra, self.bl_idname.rpartition(".")[2])("INVOKE_DEFAULT", **given)
+        name = self.bl_idname.rpartition("_OT_")[2]  # an instance has Blender's own spelling
+        getattr(bpy.ops.penumbra, name)("INVOKE_DEFAULT", **given)
         return {"FINISHED"}
 
     def job(self, context: bpy.types.Context, _waiting: jobs.TerminalLine | None) -> Job:

@@ -1,45 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs inside a real Blender's window: clicks Harmonize Shading, cancels with Esc, clicks again, waits, undoes.
-
-`-P click_harmonize.py -- scene.blend events.json`, with --enable-event-simulate. Writes what happened when, so that
-the screenshots taken from outside can be told apart; the exit status is 0 only where every step went as it should.
-"""
+"""Runs inside a real Blender's window: clicks Harmonize Shading, cancels with Esc, clicks again, waits, undoes."""
 
 from __future__ import annotations
 
-import importlib
-import json
-import os
 import sys
-import time
-import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import bpy
 
-SCENE, EVENTS = (Path(argument) for argument in sys.argv[sys.argv.index("--") + 1 :])
-PACKAGE = "bl_ext.user_default.penumbra"
-SHOWN_S = 4.0  # longer than two screenshots are apart
-_events: list[dict[str, object]] = []
+sys.path.insert(0, str(Path(__file__).parent))
+
+from driver import addon, check, click, key, open_scene, point, run, shown, until, window
 
 
 def scenario() -> Generator[float, None, None]:
-    """Yields the seconds to wait before it goes on."""
-    bpy.context.preferences.view.show_splash = False
-    bpy.ops.preferences.addon_enable(module=PACKAGE)
-    jobs = importlib.import_module(f"{PACKAGE}.blender_addon.jobs")
-    passes = importlib.import_module(f"{PACKAGE}.blender_addon.passes")
-    bpy.ops.wm.open_mainfile(filepath=str(SCENE))
-    yield 0.5
-    area = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == "VIEW_3D")
-    area.spaces[0].region_3d.view_perspective = "CAMERA"
-    area.spaces[0].show_region_ui = True
-    yield 0.5
-    sidebar = next(r for r in area.regions if r.type == "UI")
-    sidebar.active_panel_category = "Penumbra"
-    area.tag_redraw()
-    yield 1.0
+    """See `driver`."""
+    sidebar = yield from open_scene()
+    jobs, passes = addon("jobs"), addon("passes")
+    area = next(a for a in window().screen.areas if a.type == "VIEW_3D")
     yield from shown("ready")
 
     yield from click(sidebar, "bpy.ops.penumbra.harmonize()")
@@ -74,81 +53,4 @@ def scenario() -> Generator[float, None, None]:
     yield from shown("undone")
 
 
-def window() -> bpy.types.Window:
-    return bpy.context.window_manager.windows[0]
-
-
-def point(region: bpy.types.Region, from_top: float | None = None) -> None:
-    """Move the mouse into a region."""
-    x = region.x + region.width // 3
-    y = region.y + (region.height // 2 if from_top is None else region.height - int(from_top))
-    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
-
-
-def click(region: bpy.types.Region, command: str) -> Generator[float, None, None]:
-    """Move the mouse down a region until it is over the button that runs the command, and click that."""
-    for y in range(10, region.height, 6):
-        point(region, y)
-        yield 0.05
-        window_manager = bpy.context.window_manager
-        window_manager.clipboard = ""
-        area = next(a for a in window().screen.areas if region in a.regions[:])
-        with bpy.context.temp_override(window=window(), area=area, region=region):
-            if bpy.ops.ui.copy_python_command_button.poll():
-                bpy.ops.ui.copy_python_command_button()
-        if window_manager.clipboard == command:
-            x, top = region.x + region.width // 3, region.y + region.height - y - 3
-            window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=top)
-            yield 0.1
-            window().event_simulate(type="LEFTMOUSE", value="PRESS", x=x, y=top)
-            window().event_simulate(type="LEFTMOUSE", value="RELEASE", x=x, y=top)
-            yield 0.2
-            return
-    raise AssertionError(f"no button runs {command}")
-
-
-def key(name: str, ctrl: bool = False) -> Generator[float, None, None]:
-    area = next(a for a in window().screen.areas if a.type == "VIEW_3D")
-    place = {"x": area.x + area.width // 3, "y": area.y + area.height // 2}
-    window().event_simulate(type="MOUSEMOVE", value="NOTHING", **place)
-    yield 0.1
-    window().event_simulate(type=name, value="PRESS", ctrl=ctrl, **place)
-    window().event_simulate(type=name, value="RELEASE", ctrl=ctrl, **place)
-    yield 0.2
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> Generator[float, None, None]:
-    end = time.monotonic() + seconds
-    while not condition():
-        check(time.monotonic() < end, f"{what} within {seconds:.0f} s")
-        yield 0.1
-
-
-def check(holds: bool, what: str) -> None:
-    if not holds:
-        raise AssertionError(what)
-
-
-def shown(name: str) -> Generator[float, None, None]:
-    """Leave the window as it is for long enough to be photographed."""
-    start = time.time()
-    yield SHOWN_S
-    _events.append({"name": name, "start": start, "end": time.time()})
-    EVENTS.write_text(json.dumps(_events))
-
-
-def drive(steps: Generator[float, None, None] = scenario()) -> float | None:  # noqa: B008 (one scenario a process)
-    try:
-        return next(steps)
-    except StopIteration:
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-        status = 1
-    importlib.import_module(f"{PACKAGE}.blender_addon.backend_process").stop_shared()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
-bpy.app.timers.register(drive, first_interval=1.0, persistent=True)
+run(scenario())

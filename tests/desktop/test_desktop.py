@@ -12,7 +12,9 @@ import os
 import shutil
 from pathlib import Path
 
+import cv2
 import pytest
+from skimage import data
 
 from scripts.desktop import LAUNCHER, ROOT, Desktop
 
@@ -50,15 +52,29 @@ def test_command_line_fails_with_a_status(installed):
     assert "Nobody" in ended.stdout
 
 
-def test_button(installed):
+def test_harmonize_button(installed):
+    names = run_scenario(installed, "click_harmonize.py")
+    assert names == ["ready", "progress", "cancelled", "done", "compositor", "undone"]
+
+
+def test_import_button(installed):
+    folder = installed[1]
+    photograph = folder / "astronaut.png"
+    cv2.imwrite(str(photograph), data.astronaut()[..., ::-1])
+    names = run_scenario(installed, "click_import.py", str(photograph))
+    assert names == ["file browser", "file browser", "importing", "imported"]
+
+
+def run_scenario(installed: tuple[Desktop, Path], script: str, *arguments: str) -> list[str]:
+    """Run a script of this folder in Blender's window on the demo; returns the names of what it has shown."""
     blender, folder = installed
     pictures = Path(os.environ.get("PENUMBRA_SCREENSHOTS", folder / "screenshots"))
     pictures.mkdir(parents=True, exist_ok=True)
-    events = folder / "events.json"
-    ended = blender.gui(folder / "screen.png", HERE / "click_harmonize.py", str(demo(folder)), str(events))
-    names = [] if not events.exists() else [event["name"] for event in keep_screenshots(events, folder, pictures)]
+    events = folder / f"{Path(script).stem}.json"
+    ended = blender.gui(folder / "screen.png", HERE / script, str(demo(folder)), str(events), *arguments)
+    names = [] if not events.exists() else [str(event["name"]) for event in keep_screenshots(events, folder, pictures)]
     assert ended.returncode == 0, f"after {names}: {ended.stdout}"
-    assert names == ["ready", "progress", "cancelled", "done", "compositor", "undone"]
+    return names
 
 
 def demo(folder: Path) -> Path:
