@@ -4,9 +4,8 @@
 Both sides import this module, so it needs nothing but the standard library and NumPy.
 
 A job is a folder. Blender writes ``job.json`` and the files it names; the backend writes ``result.json`` and the files
-that it names. A `HarmonizeJob` is answered by a `HarmonizeResult`, a `BodyJob` by a `BodyResult`, an `ObjectJob` by an
-`ObjectResult`. Between the processes go JSON lines only: commands to the backend's standard input, messages from its
-standard output.
+that it names. A `HarmonizeJob` is answered by a `HarmonizeResult`; the imports' jobs are in `import_jobs`. Between the
+processes go JSON lines only: commands to the backend's standard input, messages from its standard output.
 """
 
 from __future__ import annotations
@@ -188,12 +187,12 @@ class HarmonizeJob:
     def save(self, folder: Path) -> None:
         """Write ``job.json`` into the job folder."""
         data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        _write_job(folder, self, {**data, "frames": [frame.to_json() for frame in self.frames]})
+        write_job(folder, "harmonize", {**data, "frames": [frame.to_json() for frame in self.frames]})
 
     @classmethod
     def load(cls, folder: Path) -> HarmonizeJob:
-        """Read ``job.json``. Raises PenumbraError where it was written for another protocol version."""
-        data = _job_data(folder)
+        """Read ``job.json``. Raises PenumbraError as `read_job` does."""
+        data = read_job(folder)[1]
         return cls(**{**data, "frames": tuple(Frame.from_json(f) for f in data["frames"])})
 
 
@@ -245,174 +244,19 @@ class HarmonizeResult:
         return cls(**{**data, "frames": frames, "notices": tuple(data["notices"])})
 
 
-@dataclass(frozen=True)
-class BodyJob:
-    """What Blender asks for: the bodies of the people in a photograph.
-
-    image: absolute path. person: only this one, counted from the left, 1 the first; 0 asks for everybody.
-    refine: fit each body to what was seen of the person.
-    device: "auto", "cpu" or "cuda".
-    """
-
-    image: str
-    person: int = 0
-    refine: bool = True
-    device: str = "auto"
-
-    def save(self, folder: Path) -> None:
-        """Write ``job.json`` into the job folder."""
-        _write_job(folder, self, dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, folder: Path) -> BodyJob:
-        """As `HarmonizeJob.load`."""
-        return cls(**_job_data(folder))
-
-
-@dataclass(frozen=True)
-class BodyPerson:
-    """One person's body; paths are relative to the job folder.
-
-    number: counted from the left, 1 the first.
-    params: ``.npz`` with SMPL's "betas" (10,), "pose" (24, 3) axis-angle and "trans" (3,) metres, in the axes of the
-        camera that took the photograph: x right, y up, −z forward.
-    texture: ``.png``, albedo, sRGB.
-    """
-
-    number: int
-    params: str
-    texture: str
-
-
-@dataclass(frozen=True)
-class BodyResult:
-    """What the backend answers: bodies from left to right, and the camera that took the photograph.
-
-    size: (width, height) of the picture; focal: in its pixels; the axis meets its centre. light: ``.json`` of the
-    light probe that was found on the people, empty where they show too little of it; upright: ``.png`` of a photograph
-    whose file is stored on its side, else empty. Paths are relative to the job folder.
-    """
-
-    people: tuple[BodyPerson, ...]
-    size: tuple[int, int]
-    focal: float
-    light: str
-    upright: str
-    seconds: dict[str, float]
-    device: str
-    versions: dict[str, str]
-    notices: tuple[str, ...] = field(default=())
-
-    def save(self, folder: Path) -> None:
-        """Write ``result.json`` into the job folder."""
-        write_json(folder / "result.json", dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, folder: Path) -> BodyResult:
-        data = json.loads((folder / "result.json").read_text("utf-8"))
-        people = tuple(BodyPerson(**person) for person in data["people"])
-        return cls(**{**data, "people": people, "size": tuple(data["size"]), "notices": tuple(data["notices"])})
-
-
-@dataclass(frozen=True)
-class ObjectJob:
-    """What Blender asks for: the object in a photograph, as a mesh with parts, albedo, light and camera.
-
-    image, mask: absolute paths; the mask is white on the object, and empty where box or the image's alpha tells.
-    box: left, top, right, bottom around the object, in fractions of the picture, or None.
-    side: of the grid that the mesh is made on. refine: fit the object to the picture.
-    device: "auto", "cpu" or "cuda".
-    """
-
-    image: str
-    mask: str = ""
-    box: tuple[float, float, float, float] | None = None
-    side: int = 128
-    refine: bool = True
-    device: str = "auto"
-
-    def save(self, folder: Path) -> None:
-        """Write ``job.json`` into the job folder."""
-        _write_job(folder, self, dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, folder: Path) -> ObjectJob:
-        """As `HarmonizeJob.load`."""
-        data = _job_data(folder)
-        return cls(**{**data, "box": tuple(data["box"]) if data["box"] else None})
-
-
-@dataclass(frozen=True)
-class ObjectResult:
-    """What the backend answers: an object in object space, x right, y up, +z its front, within the unit ball.
-
-    mesh: ``.npz`` with "vertices" (V, 3), "faces" (F, 3), "albedo" (V, 3) linear Rec.709, and "part" (F,), each face's;
-        relative to the job folder, as the other files.
-    codes: ``.npz`` of the network's codes.
-    axes: (3, 3) right, up and back of the camera that took the photograph; place: (3,) where it stands. focal: in the
-        photograph's longer sides. shift: (right, up) of the picture's middle from the axis, in longer sides.
-    light: (9, 3) spherical harmonics of a white surface's shading, in object space.
-    category: the known kind that it is nearest to, with its probability.
-    upright: as in `BodyResult`.
-    """
-
-    mesh: str
-    codes: str
-    size: tuple[int, int]
-    axes: list[list[float]]
-    place: list[float]
-    focal: float
-    shift: tuple[float, float]
-    light: list[list[float]]
-    category: str
-    probability: float
-    upright: str
-    seconds: dict[str, float]
-    device: str
-    versions: dict[str, str]
-    notices: tuple[str, ...] = field(default=())
-
-    def save(self, folder: Path) -> None:
-        """Write ``result.json`` into the job folder."""
-        write_json(folder / "result.json", dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, folder: Path) -> ObjectResult:
-        data = json.loads((folder / "result.json").read_text("utf-8"))
-        tuples = {name: tuple(data[name]) for name in ("size", "shift", "notices")}
-        return cls(**{**data, **tuples})
-
-
-Job = HarmonizeJob | BodyJob | ObjectJob
-Result = HarmonizeResult | BodyResult | ObjectResult
-KINDS: dict[str, type[HarmonizeJob] | type[BodyJob] | type[ObjectJob]] = {
-    "harmonize": HarmonizeJob,
-    "body": BodyJob,
-    "object": ObjectJob,
-}
-
-
-def load_job(folder: Path) -> Job:
-    """The job of a folder, whatever its kind. Raises PenumbraError as their own `load` does."""
-    return KINDS[_read_job(folder)["kind"]].load(folder)
-
-
-def _write_job(folder: Path, job: Job, data: dict[str, Any]) -> None:
-    kind = next(kind for kind, job_class in KINDS.items() if isinstance(job, job_class))
+def write_job(folder: Path, kind: str, data: dict[str, Any]) -> None:
+    """Write ``job.json`` into the job folder."""
     write_json(folder / "job.json", {"protocol": PROTOCOL_VERSION, "kind": kind, **data})
 
 
-def _read_job(folder: Path) -> dict[str, Any]:
+def read_job(folder: Path) -> tuple[str, dict[str, Any]]:
+    """What `write_job` wrote: kind and data. Raises PenumbraError where it was written for another protocol version."""
     data = json.loads((folder / "job.json").read_text("utf-8"))
-    if data.get("protocol") != PROTOCOL_VERSION:
+    if data.pop("protocol", None) != PROTOCOL_VERSION:
         raise PenumbraError(
             "The backend and the extension are of different versions.", "Update the backend in the preferences."
         )
-    return data
-
-
-def _job_data(folder: Path) -> dict[str, Any]:
-    return {name: value for name, value in _read_job(folder).items() if name not in ("protocol", "kind")}
+    return data.pop("kind"), data
 
 
 # Messages, one JSON object a line. Blender sends: run, cancel, quit. The backend sends: hello, progress, done, error,

@@ -23,13 +23,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import protocol
-from .protocol import BodyJob, Cancelled, ObjectJob, PenumbraError
+from .import_jobs import BodyJob, BodyResult, ObjectJob, ObjectResult
+from .protocol import Cancelled, HarmonizeJob, HarmonizeResult, PenumbraError
 
 LOG_VARIABLE = "PENUMBRA_LOG"  # where our standard error goes to, for messages
 END_S = 3.0  # a job gets this long to stop once the input has ended
 QUIET_S = 0.1  # progress within one stage is reported no more often
 
 Progress = Callable[[str, float], None]
+Job = HarmonizeJob | BodyJob | ObjectJob
+JOBS: dict[str, type[Job]] = {"harmonize": HarmonizeJob, "body": BodyJob, "object": ObjectJob}  # by kind
 
 
 def serve() -> int:
@@ -159,7 +162,7 @@ def _perform_where_memory_allows(folder: Path, progress: Progress) -> None:
     """On the job's device, or on the processor with a notice where a graphics card has too little memory."""
     from . import device
 
-    job = protocol.load_job(folder)
+    job = JOBS[protocol.read_job(folder)[0]].load(folder)
     try:
         _do(job, folder, progress)
         return
@@ -175,7 +178,7 @@ def _perform_where_memory_allows(folder: Path, progress: Progress) -> None:
     dataclasses.replace(result, notices=(notice, *result.notices)).save(folder)
 
 
-def _do(job: protocol.Job, folder: Path, progress: Progress) -> protocol.Result:
+def _do(job: Job, folder: Path, progress: Progress) -> HarmonizeResult | BodyResult | ObjectResult:
     """The imports are here, so that a first "hello" does not wait for them."""
     if isinstance(job, BodyJob):
         from .body.bodies import import_bodies

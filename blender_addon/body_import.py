@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 from ..backend.body.data import SHAPES, BodyData, joint_transforms, load_body, skin
-from ..backend.protocol import BodyJob, BodyPerson, BodyResult
+from ..backend.import_jobs import BodyJob, BodyPerson, BodyResult
 from . import jobs, preferences, rig
 from .from_photograph import check_image, import_steps, look_through, new_camera, packed, select
 from .jobs import Outcome

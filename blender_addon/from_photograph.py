@@ -12,7 +12,8 @@ from pathlib import Path
 
 import bpy
 
-from ..backend.protocol import BodyJob, ObjectJob, PenumbraError
+from ..backend.import_jobs import BodyJob, ObjectJob
+from ..backend.protocol import PenumbraError
 from . import jobs, preferences
 from .jobs import Outcome, Progress
 from .scenes import scene_of

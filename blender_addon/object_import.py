@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from ..backend.protocol import ObjectJob, ObjectResult
+from ..backend.import_jobs import ObjectJob, ObjectResult
 from . import jobs, preferences, rig
 from .from_photograph import check_image, import_steps, look_through, new_camera, select
 from .jobs import Outcome
@@ -23,7 +23,7 @@ _CONSTANT = 0.28209479  # the first harmonic
 
 @dataclass(frozen=True)
 class ObjectRequest:
-    """What is asked for; see `protocol.ObjectJob`. mask: None takes the box, or the image's alpha.
+    """What is asked for; see `import_jobs.ObjectJob`. mask: None takes the box, or the image's alpha.
 
     use_camera: look through the photograph's camera, at its size. use_light: a sun and a world of its light.
     """
@@ -80,7 +80,7 @@ def add_object(
 def _mesh(
     name: str, up: np.ndarray, vertices: np.ndarray, faces: np.ndarray, albedo: np.ndarray, part: np.ndarray
 ) -> bpy.types.Mesh:
-    """See `protocol.ObjectResult`. Attributes: "part" of the faces, "Albedo" of the vertices; a slot for each part."""
+    """See `ObjectResult`. Attributes: "part" of the faces, "Albedo" of the vertices; a material slot for each part."""
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(rig.to_blender(vertices) + up, [], faces.tolist())
     mesh.shade_smooth()

@@ -58,7 +58,7 @@ def shading(options: argparse.Namespace) -> None:
             if data:
                 print(f"{name}: {data.images} images of {len(data.frames)} frames, {data.bytes / 1e9:.2f} GB", end="")
                 print(f", {data.left_out} shards left out: no room" if data.left_out else "")
-        plates = PlateData(options.plates) if options.plates else None
+        plates = PlateData(options.plates, options.seed) if options.plates else None
         train.train(trainer, bulk, reference, plates, workers, options.report)
     if options.export:
         folders = [*options.data, *options.reference, *options.plates]

@@ -15,7 +15,13 @@ MEGABYTE = 1_000_000
 LARGEST_FILE, LARGEST_TOTAL = 16 * MEGABYTE, 40 * MEGABYTE
 BLENDER_MODULES = {"bpy", "mathutils", "bmesh", "bpy_extras", "gpu", "blf", "addon_utils"}
 # What Blender imports of the backend: the contract, and what re-lights without a backend.
-SHARED = ["backend/protocol.py", "backend/body/data.py", "backend/rays/directions.py", "backend/shading/formula.py"]
+SHARED = [
+    "backend/protocol.py",
+    "backend/import_jobs.py",
+    "backend/body/data.py",
+    "backend/rays/directions.py",
+    "backend/shading/formula.py",
+]
 FOLDERS = {"blender_addon", "backend", "assets", "scripts", "tests", "docs"}
 
 

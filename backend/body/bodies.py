@@ -21,8 +21,9 @@ from trimesh.exchange.obj import export_obj
 
 from .. import device as devices
 from ..images import write_png
+from ..import_jobs import BodyJob, BodyPerson, BodyResult
 from ..photograph import Photograph, read_photograph, write_upright
-from ..protocol import CHARACTER, BodyJob, BodyPerson, BodyResult, Mesh, PenumbraError, replacing
+from ..protocol import CHARACTER, Mesh, PenumbraError, replacing
 from ..shading import probe as probes
 from ..shading.network import ShadingNet
 from ..shading.probe import LightProbe
@@ -191,7 +192,7 @@ def textures(
 
 
 def write_params(path: Path, photograph: Photograph, body: Body) -> None:
-    """See `protocol.BodyPerson`."""
+    """See `import_jobs.BodyPerson`."""
     pose = axis_angles(torch.from_numpy(body.rotations)).numpy()
     facts = {"betas": body.betas, "pose": pose, "trans": body.place}
     with replacing(path) as temporary, temporary.open("wb") as file:

@@ -23,8 +23,9 @@ from trimesh.visual.material import PBRMaterial
 
 from .. import device as devices
 from ..images import srgb_decode, write_png
+from ..import_jobs import ObjectJob, ObjectResult
 from ..photograph import Photograph, read_photograph, write_upright
-from ..protocol import ObjectJob, ObjectResult, PenumbraError, replacing, write_json
+from ..protocol import PenumbraError, replacing, write_json
 from ..weights import load_model
 from .dataset import encoder_input
 from .encoder import Fit
@@ -112,7 +113,7 @@ def _uncropped(matrix: np.ndarray, photograph: Photograph, middle: np.ndarray, h
 
 
 def pose(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, tuple[float, float]]:
-    """Axes, place, focal length and shift of a pinhole camera's projection, as `protocol.ObjectResult` has them."""
+    """Axes, place, focal length and shift of a pinhole camera's projection, as `import_jobs.ObjectResult` has them."""
     forward = matrix[2, :3]
     centre = matrix[:2, :3] @ forward  # of projection, in the picture
     across = matrix[:2, :3] - centre[:, None] * forward

@@ -21,9 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ..images import srgb_decode, srgb_encode
 from ..protocol import PenumbraError
+from . import overview
 from .crop import CROP
 from .light_code import MIRRORED, facing_shading
 from .losses import edge_importance
@@ -86,9 +88,9 @@ class Batch(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """Plates alone, and their light."""
+    """Plates alone, as f's overview sees them, and their light."""
 
-    plate: Tensor  # (B, 3, 128, 128) display-encoded in [0, 1]
+    features: Tensor  # (B, 4096), see `overview`
     facing: Tensor  # (B, 6, 3), as in `Batch`
 
     def to(self, device: torch.device) -> Lesson:
@@ -187,32 +189,41 @@ class ShadingData:
 
 
 class PlateData:
-    """Photographs of the data sets' tier "plates", with the light they were taken in."""
+    """Photographs of the data sets' tier "plates", as f's overview sees them, with the light they were taken in.
 
-    def __init__(self, folders: list[Path]) -> None:
-        """Raises PenumbraError where there is no shard."""
-        plates, facing = [], []
-        for path in _shards(folders):
+    features: (N, 4096) float16, `overview.features`, which take longer to count than to learn from; facing: (N, 6, 3).
+    """
+
+    def __init__(self, folders: list[Path], seed: int = 0) -> None:
+        """Every plate is exposed anew, as the frames are. Raises PenumbraError where there is no shard."""
+        random, features, facing = np.random.default_rng([seed, 8]), [], []
+        for path in tqdm(_shards(folders), desc="Looking at plates", unit="shard"):
             with _reading(path):
                 arrays = _arrays(path)
-                plates.append(arrays["plate"])
-                facing.append(facing_shading(arrays["radiance"], arrays["suns"]).astype(np.float32))
-        self.plates, self.facing = np.concatenate(plates), np.concatenate(facing)
+                light = facing_shading(arrays["radiance"], arrays["suns"]).astype(np.float32)
+                lit = [_exposed_anew(*pair, random) for pair in zip(arrays["plate"], light, strict=True)]
+            plates = torch.from_numpy(np.stack([plate for plate, _ in lit])).permute(0, 3, 1, 2)
+            features.append(overview.features(plates).half())
+            facing += [light for _, light in lit]
+        self.features, self.facing = torch.cat(features), torch.from_numpy(np.stack(facing))
 
     def draw(self, random: np.random.Generator, count: int) -> Lesson:
-        """Random plates, augmented as the frames are."""
-        codes = np.repeat(np.arange(256, dtype=np.float32)[:, None] / 255, 3, 1)
-        drawn = np.empty((count, 3, *self.plates.shape[1:3]), np.float32)
-        answers = np.empty((count, 6, 3), np.float32)
-        for row, index in enumerate(random.integers(len(self.plates), size=count)):
-            lit = exposed({"plate": codes, "shading": codes, "facing": self.facing[index]}, _gain(random))
-            for channel in range(3):
-                drawn[row, channel] = lit["plate"][:, channel][self.plates[index, ..., channel]]
-            answers[row] = lit["facing"]
-            if random.random() < 0.5:
-                drawn[row] = drawn[row, :, :, ::-1].copy()
-                answers[row] = answers[row, list(MIRRORED)]
-        return Lesson(torch.from_numpy(drawn).contiguous(memory_format=torch.channels_last), torch.from_numpy(answers))
+        """Random plates, every other one mirrored."""
+        chosen = torch.from_numpy(random.integers(len(self.features), size=count))
+        features, facing = self.features[chosen].float(), self.facing[chosen]
+        turned = torch.from_numpy(random.random(count) < 0.5)[:, None]
+        return Lesson(
+            torch.where(turned, overview.mirrored(features), features),
+            torch.where(turned[..., None], facing[:, list(MIRRORED)], facing),
+        )
+
+
+def _exposed_anew(plate: np.ndarray, facing: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(128, 128, 3) float32 display-encoded, and (6, 3), of an 8-bit plate."""
+    codes = np.repeat(np.arange(256, dtype=np.float32)[:, None] / 255, 3, 1)
+    lit = exposed({"plate": codes, "shading": codes, "facing": facing}, _gain(random))
+    channels = [lit["plate"][:, c][plate[..., c]] for c in range(3)]
+    return np.stack(channels, -1).astype(np.float32), lit["facing"]
 
 
 def _gain(random: np.random.Generator) -> np.ndarray:

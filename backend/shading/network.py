@@ -117,10 +117,13 @@ class LightEncoder(nn.Module):
         x = self.out(torch.cat([x, full], 1))
         return torch.sigmoid(x if self.overview is None else x + self.overview(plate)[..., None, None])
 
-    def read(self, plate: Tensor) -> Tensor:
-        """What the overview alone says of the light: (B, 16, 1, 1) in (0, 1). Only training's lessons use it."""
+    def read(self, features: Tensor) -> Tensor:
+        """What the overview alone says of plates' light: (B, 16, 1, 1) in (0, 1). Only training's lessons use it.
+
+        features: (B, 4096) of `overview.features`.
+        """
         assert self.overview is not None
-        return torch.sigmoid(self.overview(plate)[..., None, None])
+        return torch.sigmoid(self.overview.read(features)[..., None, None])
 
 
 class ShadingGenerator(nn.Module):

@@ -41,13 +41,25 @@ class Overview(nn.Module):
 
     def forward(self, plate: Tensor) -> Tensor:
         """plate: (B, 3, 128, 128) display-encoded. Returns (B, outputs), not bounded."""
-        return self.layers(features(plate))
+        return self.read(features(plate))
+
+    def read(self, features: Tensor) -> Tensor:
+        """The same from `features` (B, 4096), for those who have counted them."""
+        return self.layers(features)
 
 
 @torch.no_grad()
 def features(plate: Tensor) -> Tensor:
     """(B, 4096) of plates (B, 3, 128, 128): slopes of brightness and of blue against red, and colours; about −2…2."""
     return torch.cat([_features(some) for some in plate.float().split(8)])  # as many as a processor's cache holds
+
+
+def mirrored(features: Tensor) -> Tensor:
+    """What `features` (B, 4096) of the mirrored plates would be."""
+    ways = [(WAYS // 2 - way) % WAYS for way in range(WAYS)]
+    slopes, colours = features.split([_FEATURES - 4 * COLOURS**2, 4 * COLOURS**2], 1)
+    slopes = slopes.view(-1, SCALES, 2, PARTS, PARTS, len(STRENGTHS), WAYS).flip(4)[..., ways]
+    return torch.cat([slopes.flatten(1), colours.view(-1, 4, COLOURS, COLOURS).flip(3).flatten(1)], 1)
 
 
 def _features(plate: Tensor) -> Tensor:

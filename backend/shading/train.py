@@ -63,7 +63,7 @@ class Plan(RunPlan):
     halved: float = 0.75
     critic_from: float = 0.85
     moments: int = 4
-    plates: int = 64
+    plates: int = 128
     rate: float = 2e-3
     average: float = 0.998
     share: tuple[float, float] = (0.1, 0.7)
@@ -107,7 +107,7 @@ class Trainer:
         for optimizer in self.optimizers.values():
             optimizer.param_groups[0]["lr"] = self.run.rate
         losses = self._lesson(lesson) if lesson and self.plan.losses.light else {}
-        self.seen["plates"] += len(lesson.plate) if lesson else 0
+        self.seen["plates"] += len(lesson.features) if lesson else 0
         if batch is None:
             self._descend("network", losses["lesson"])
         else:
@@ -120,7 +120,7 @@ class Trainer:
     def _lesson(self, lesson: Lesson) -> dict[str, Tensor]:
         """What f's overview reads from plates alone."""
         with self._half():
-            read = self.network.encoder.read(lesson.plate)
+            read = self.network.encoder.read(lesson.features)
         return {"lesson": self.plan.losses.light * told_wrong(read, lesson.facing)}
 
     def _batch(self, batch: Batch, losses: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from backend.protocol import PenumbraError
 from backend.shading import train
 from backend.shading.dataset import Lesson, ShadingData, collate, view
 from backend.shading.network import ShadingConfig
+from backend.shading.overview import features
 
 from .analytic_shards import write_shard
 
@@ -75,12 +76,12 @@ def test_a_stopped_run_goes_on_exactly(data: ShadingData, tmp_path: Path) -> Non
     batch = collate([view(frame, 0) for frame in data.frames])
     trainer = train.Trainer(plan, tmp_path, CPU)
     for _ in range(3):
-        trainer.train_step(batch, Lesson(batch.plate, batch.facing))
+        trainer.train_step(batch, Lesson(features(batch.plate), batch.facing))
     trainer.save()
     resumed = train.Trainer(plan, tmp_path, CPU)
     assert resumed.run.step == 3
     assert resumed.seen == trainer.seen == {"images": 9, "plates": 9}
-    kept, again = (t.train_step(batch, Lesson(batch.plate, batch.facing)) for t in (trainer, resumed))
+    kept, again = (t.train_step(batch, Lesson(features(batch.plate), batch.facing)) for t in (trainer, resumed))
     assert kept.keys() == again.keys()
     for name, loss in kept.items():
         torch.testing.assert_close(loss, again[name], msg=name)
@@ -91,7 +92,7 @@ def test_a_stopped_run_goes_on_exactly(data: ShadingData, tmp_path: Path) -> Non
 def test_in_the_lessons_g_does_not_look_at_what_f_tells(data: ShadingData, tmp_path: Path) -> None:
     plan = dataclasses.replace(PLAN, steps=10, lessons=1.0, halved=1.0)
     batch = collate([view(frame, 0) for frame in data.frames])
-    lesson = Lesson(batch.plate, batch.facing)
+    lesson = Lesson(features(batch.plate), batch.facing)
     blind = batch._replace(plate=torch.zeros_like(batch.plate))
     with_plate, without = (train.Trainer(plan, tmp_path / name, CPU) for name in ("a", "b"))
     first = with_plate.train_step(batch, lesson)
@@ -105,7 +106,7 @@ def test_f_learns_alone_and_g_stays_as_it_is(data: ShadingData, tmp_path: Path) 
     batch = collate([view(frame, 0) for frame in data.frames])
     trainer = train.Trainer(PLAN, tmp_path, CPU)
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-    losses = [trainer.train_step(None, Lesson(batch.plate, batch.facing))["lesson"] for _ in range(8)]
+    losses = [trainer.train_step(None, Lesson(features(batch.plate), batch.facing))["lesson"] for _ in range(8)]
     assert losses[-1] < losses[0]
     for name, value in trainer.network.state_dict().items():
         if name.startswith("generator"):
