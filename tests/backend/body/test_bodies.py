@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from skimage import data
 
-from backend.body import bodies
+from backend.body import bodies, reconstruct
 from backend.body.detect import Person, people, separated
 from backend.body.gltf import write_glb
 from backend.body.lasor.camera import perspective
@@ -58,7 +58,7 @@ def test_bodies_stand_where_they_were_seen(tmp_path):
     torch.manual_seed(0)
     network, found = Lasor(TINY).eval(), [person(-0.6), person(0.4)]
     photograph = Photograph(np.full((400, 400, 3), 0.5, np.float32), 560.0)
-    made = bodies.bodies_of(found, 0, network, photograph.focal, refine=False)
+    made = reconstruct.bodies_of(found, 0, network, photograph.focal, refine=False)
     assert list(made.bodies) == [0, 1]
     assert not made.problems
     assert made.bodies[0].place[0] < made.bodies[1].place[0]
@@ -77,7 +77,7 @@ def test_bodies_stand_where_they_were_seen(tmp_path):
     assert shown.shape == (400, 400, 3)
     assert (shown[0, 0] == 0.5).all()
     with pytest.raises(PenumbraError, match="no person 3"):
-        bodies.bodies_of(found, 3, network, photograph.focal, refine=False)
+        reconstruct.bodies_of(found, 3, network, photograph.focal, refine=False)
 
 
 def test_refined_bodies_cover_more_of_what_was_seen():
@@ -86,7 +86,7 @@ def test_refined_bodies_cover_more_of_what_was_seen():
     faces, whole = BodyModel.load().faces, found[0].mask > 0.5
     shares = []
     for refine in (False, True):
-        outline = bodies.reconstruct(found, 0, network, 560.0, refine).outline
+        outline = reconstruct.reconstruct(found, 0, network, 560.0, refine).outline
         mask = coverage(torch.from_numpy(outline)[None].float(), faces, 400)[0].numpy()
         shares.append((mask & whole).sum() / (mask | whole).sum())
     assert shares[1] > shares[0] + 0.05

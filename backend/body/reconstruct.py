@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The people of a photograph as posed bodies, by LASOR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..photograph import Photograph
+from ..protocol import CHARACTER, Mesh, PenumbraError
+from ..weights import load_model
+from .detect import Person, people
+from .lasor.camera import weak_perspective
+from .lasor.estimate import Sight, in_picture, sight, translation
+from .lasor.network import Estimate, Lasor
+from .lasor.proxy import crop
+from .lasor.refine import Refiner
+from .lasor.synthesis import TARGET
+from .model import BodyModel
+from .surface import vertex_normals
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Body:
+    """One person's body in the photograph's camera space, see `lasor.camera`.
+
+    betas: (10,). rotations: (24, 3, 3). place: (3,) metres. outline: (V, 2) pixels, the weak-perspective projection.
+    """
+
+    betas: np.ndarray
+    rotations: np.ndarray
+    place: np.ndarray
+    outline: np.ndarray
+
+    def mesh(self, name: str) -> Mesh:
+        model = BodyModel.load()
+        rotations, place = torch.from_numpy(self.rotations)[None], torch.from_numpy(self.place).float()[None]
+        vertices = model(torch.from_numpy(self.betas)[None], rotations, place)[0][0].numpy()
+        normals = vertex_normals(vertices, model.body.faces).astype(np.float32)
+        return Mesh(name, CHARACTER, vertices, model.body.faces, normals[model.body.faces])
+
+
+@dataclass(frozen=True)
+class Found:
+    """The people found in a photograph, from left to right, the bodies of some of them by their number there, and what
+    hindered the others' reconstruction."""
+
+    people: list[Person]
+    bodies: dict[int, Body]
+    problems: dict[int, PenumbraError]
+
+
+def find_bodies(
+    photograph: Photograph, only: int, refine: bool, device: torch.device, progress: Progress = lambda *_: None
+) -> Found:
+    """Everybody's body, or that of one person `only`, counted from the left, 1 the first.
+
+    Raises PenumbraError where nobody can be reconstructed.
+    """
+    progress("Finding people", 0.0)
+    found = people(photograph.encoded)
+    progress("Loading LASOR", 0.4)
+    network = cast(Lasor, load_model("lasor")[0]).to(device)
+    return bodies_of(found, only, network, photograph.focal, refine, lambda share: progress("Reconstructing", share))
+
+
+def bodies_of(
+    found: list[Person],
+    only: int,
+    network: Lasor,
+    focal: float,
+    refine: bool,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Found:
+    """`find_bodies` for people who are found already."""
+    if only and not 1 <= only <= len(found):
+        raise PenumbraError(f"There is no person {only} in the picture.", f"Choose one of 1 to {len(found)}.")
+    bodies: dict[int, Body] = {}
+    problems: dict[int, PenumbraError] = {}
+    asked = [only - 1] if only else list(range(len(found)))
+    for step, number in enumerate(asked):
+        progress(0.5 + 0.5 * step / len(asked))
+        try:
+            bodies[number] = reconstruct(found, number, network, focal, refine)
+        except PenumbraError as problem:
+            problems[number] = problem
+    if not bodies:
+        raise next(iter(problems.values()))
+    return Found(found, bodies, problems)
+
+
+@torch.inference_mode()
+def reconstruct(found: list[Person], number: int, network: Lasor, focal: float, refine: bool = False) -> Body:
+    """The body of one of the people in a picture. Raises PenumbraError where too little is seen of the person."""
+    person = found[number]
+    height, width = person.mask.shape
+    seen = sight(person.mask, person.points, person.confidence)
+    estimate = _on_processor(network(seen.proxy.to(network.mean.device)))
+    if refine:
+        others = np.max([p.mask for i, p in enumerate(found) if i != number] or [np.zeros_like(person.mask)], 0)
+        estimate = _refined(estimate, seen, person, others)
+    vertices, _ = BodyModel.load()(estimate.betas, estimate.rotations)
+    return Body(
+        estimate.betas[0].numpy(),
+        estimate.rotations[0].numpy(),
+        translation(estimate.camera[0], seen.centre, seen.side, (width, height), focal),
+        in_picture(weak_perspective(vertices, estimate.camera)[0], seen.centre, seen.side),
+    )
+
+
+def _on_processor(estimate: Estimate) -> Estimate:
+    return Estimate(estimate.camera.cpu(), estimate.rotations.cpu(), estimate.betas.cpu())
+
+
+@torch.inference_mode(False)
+def _refined(estimate: Estimate, seen: Sight, person: Person, others: np.ndarray) -> Estimate:
+    """Fitted to what was seen. others: (H, W) coverage by other people, behind whom anything may be."""
+    known = torch.from_numpy((others < 0.5).astype(np.float32))[None, None]
+    centre, side = torch.from_numpy(seen.centre)[None], torch.tensor([seen.side])
+    unknown = 1 - crop(known, centre, side, TARGET)[:, 0]  # beyond the picture as well
+    confidence = torch.from_numpy(person.confidence * seen.found).float()[None]
+    start = Estimate(estimate.camera.clone(), estimate.rotations.clone(), estimate.betas.clone())
+    mask = F.avg_pool2d(seen.proxy[:, :1].clone(), seen.proxy.shape[-1] // TARGET)[:, 0]
+    points: Tensor = torch.from_numpy(seen.points)[None].float()
+    return Refiner(BodyModel.load(coarse=True))(start, points, confidence, mask, unknown)
