@@ -22,7 +22,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
     """The rows, and the command's arguments that give them."""
     network = cast(Lasor, weights.load_model(options.weights.name, options.weights.parent)[0])
-    methods = {"the mean body": evaluate.by_mean(network), "LASOR": evaluate.by_network(network)}
+    methods = {
+        "the mean body": evaluate.by_mean(network),
+        "LASOR": evaluate.by_network(network),
+        "LASOR, refined": evaluate.by_refinement(network),
+    }
     poses = pose_bank(options.motions, 4000, 0, test=True)
     rows = evaluate.evaluate(methods, poses, evaluate.CONDITIONS, options.people)
     folders = f" --motions {' '.join(folder.name for folder in options.motions)}" if options.motions else ""

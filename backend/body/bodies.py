@@ -115,11 +115,13 @@ def import_bodies(folder: Path, progress: Progress) -> BodyResult:
     return result
 
 
-def write(folder: Path, photograph: Photograph, body: Body) -> None:
-    """``body.glb``, ``body.obj`` (both in camera space) and ``params.npz``."""
+def write(folder: Path, photograph: Photograph, body: Body, texture: np.ndarray) -> None:
+    """``body.glb``, ``body.obj`` (both in camera space), ``params.npz`` and ``texture.png``."""
     folder.mkdir(parents=True, exist_ok=True)
     data = BodyModel.load().body
-    write_glb(folder / "body.glb", data, body.betas, body.rotations, body.place, photograph.size, photograph.focal)
+    write_png(folder / "texture.png", texture)
+    camera, png = (photograph.size, photograph.focal), (folder / "texture.png").read_bytes()
+    write_glb(folder / "body.glb", data, body.betas, body.rotations, body.place, *camera, png)
     mesh = trimesh.Trimesh(body.mesh("body").vertices, data.faces, process=False)
     with replacing(folder / "body.obj") as temporary:
         temporary.write_text(export_obj(mesh, include_normals=True), "utf-8")
@@ -133,8 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = find_bodies(photograph, arguments.person, arguments.refine, devices.pick("auto"))
         painted, light = textures(photograph, found)
         for number, body in found.bodies.items():
-            write(arguments.out / str(number + 1), photograph, body)
-            write_png(arguments.out / str(number + 1) / "texture.png", painted[number])
+            write(arguments.out / str(number + 1), photograph, body, painted[number])
         if light:
             light.save(arguments.out / "light.json")
         write_png(arguments.out / "overlay.png", overlay(photograph, found))

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from .. import metrics
 from ..model import BodyModel
@@ -16,6 +18,7 @@ from .camera import to_pixels, weak_perspective
 from .network import Estimate, Lasor
 from .proxy import SIZE
 from .raster import coverage
+from .refine import Refiner
 from .synthesis import TARGET, Batch, Synthesis, Synthesizer
 
 Method = Callable[[Batch], Estimate]
@@ -40,6 +43,30 @@ COLUMNS = {
 def by_network(network: Lasor) -> Method:
     """The network as it is in use."""
     return lambda batch: network(batch.proxy)
+
+
+def by_refinement(network: Lasor) -> Method:
+    """The network's estimate, fitted to what the proxy shows; that something is before the person is not known."""
+    refiner = Refiner(BodyModel.load(coarse=True))
+
+    @torch.inference_mode(False)
+    def method(batch: Batch) -> Estimate:
+        proxy = batch.proxy.clone()
+        estimate = network(proxy)
+        points, found = peaks(proxy[:, 1:])
+        mask = F.interpolate(proxy[:, :1], (TARGET, TARGET), mode="area")[:, 0]
+        start = Estimate(*(x.detach() for x in (estimate.camera, estimate.rotations, estimate.betas)))
+        return refiner(start, points, found, mask, torch.zeros_like(mask))
+
+    return method
+
+
+def peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, K, 2) pixels of heatmaps (B, K, S, S), and (B, K) 1 where there is one."""
+    centre = torch.arange(heatmaps.shape[-1]) + 0.5
+    mass = heatmaps.sum((2, 3))
+    x, y = (heatmaps.sum(axis) @ centre / mass.clamp(min=1e-6) for axis in (2, 3))
+    return torch.stack([x, y], 2), (mass > 0).float()
 
 
 def by_mean(network: Lasor) -> Method:

@@ -63,7 +63,7 @@ def test_bodies_stand_where_they_were_seen(tmp_path):
     assert not made.problems
     assert made.bodies[0].place[0] < made.bodies[1].place[0]
     for number, body in made.bodies.items():
-        bodies.write(tmp_path / str(number), photograph, body)
+        bodies.write(tmp_path / str(number), photograph, body, np.full((8, 8, 3), 0.2))
         mesh = trimesh.load_mesh(tmp_path / str(number) / "body.obj", process=False)
         pixels = mesh.vertices[:, :2] * (1, -1) * 560 / -mesh.vertices[:, 2:] + 200
         columns, rows = np.nonzero(found[number].mask.T)
@@ -97,7 +97,7 @@ def test_the_file_s_skin_gives_the_posed_body(tmp_path):
     betas = np.linspace(-1, 1, 10).astype(np.float32)
     rotations = rotation_matrices(torch.from_numpy(limit_poses(1, 5)))
     place = np.array([0.3, -0.2, -4.0])
-    write_glb(tmp_path / "body.glb", model.body, betas, rotations[0].numpy(), place, (640, 480), 700.0)
+    write_glb(tmp_path / "body.glb", model.body, betas, rotations[0].numpy(), place, (640, 480), 700.0, b"picture")
     raw = (tmp_path / "body.glb").read_bytes()
     length = struct.unpack("<I", raw[12:16])[0]
     scene, binary = json.loads(raw[20 : 20 + length]), raw[28 + length :]
@@ -127,7 +127,13 @@ def test_the_file_s_skin_gives_the_posed_body(tmp_path):
     points = np.pad(read(attributes["POSITION"], np.float32), ((0, 0), (0, 1)), constant_values=1)
     posed = np.einsum("vk,vkxy,vy->vx", weights, matrices[joints], points)[:, :3]
     expected, _ = model(torch.from_numpy(betas)[None], rotations, torch.from_numpy(place).float()[None])
-    assert np.abs(posed - expected[0].numpy()).max() < 1e-4
+    # Each triangle's corners are where the body's are, with the body's texture coordinates.
+    triangles = read(scene["meshes"][0]["primitives"][0]["indices"], np.uint32).reshape(-1, 3)
+    assert np.abs(posed[triangles] - expected[0].numpy()[model.body.faces]).max() < 1e-4
+    uv = read(attributes["TEXCOORD_0"], np.float32)[triangles]
+    np.testing.assert_allclose(uv[..., 1], 1 - model.body.extra["vt"][model.body.extra["ft"]][..., 1], atol=1e-6)
+    stored = scene["bufferViews"][scene["images"][0]["bufferView"]]
+    assert binary[stored["byteOffset"] :][: stored["byteLength"]] == b"picture"
     assert scene["cameras"][0]["perspective"]["yfov"] == pytest.approx(2 * np.arctan(240 / 700))
 
 
