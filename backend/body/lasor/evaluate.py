@@ -10,13 +10,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from .. import metrics
 from ..model import BodyModel
 from .camera import to_pixels, weak_perspective
 from .network import Estimate, Lasor
-from .proxy import SIZE
+from .proxy import SIZE, peaks
 from .raster import coverage
 from .refine import Refiner
 from .synthesis import TARGET, Batch, Synthesis, Synthesizer
@@ -59,14 +58,6 @@ def by_refinement(network: Lasor) -> Method:
         return refiner(start, points, found, mask, torch.zeros_like(mask))
 
     return method
-
-
-def peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, K, 2) pixels of heatmaps (B, K, S, S), and (B, K) 1 where there is one."""
-    centre = torch.arange(heatmaps.shape[-1]) + 0.5
-    mass = heatmaps.sum((2, 3))
-    x, y = (heatmaps.sum(axis) @ centre / mass.clamp(min=1e-6) for axis in (2, 3))
-    return torch.stack([x, y], 2), (mass > 0).float()
 
 
 def by_mean(network: Lasor) -> Method:

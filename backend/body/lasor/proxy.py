@@ -24,6 +24,14 @@ def heatmaps(points: Tensor, visible: Tensor, size: int = SIZE) -> Tensor:
     return profile[:, :, 1, :, None] * (profile[:, :, 0] * visible[..., None])[:, :, None]
 
 
+def peaks(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """The inverse of `heatmaps` (B, K, S, S): (B, K, 2) pixels, and (B, K) 1 where there is a peak, else 0."""
+    centre = torch.arange(maps.shape[-1], device=maps.device) + 0.5
+    mass = maps.sum((2, 3))
+    x, y = (maps.sum(axis) @ centre.to(maps.dtype) / mass.clamp(min=1e-6) for axis in (2, 3))
+    return torch.stack([x, y], 2), (mass > 0).to(maps.dtype)
+
+
 def box_of(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Centre (B, 2) and longer side (B,) in pixels of the box about what is > 0.5 in masks (B, H, W).
 

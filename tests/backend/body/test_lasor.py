@@ -19,7 +19,7 @@ from backend.body.poses import builtin_poses, limit_poses, pose_bank
 from backend.protocol import PenumbraError
 from backend.weights import load_model
 
-TINY = LasorConfig(widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1), hidden=32)
+TINY = LasorConfig(widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1), hidden=32, reads_points=True)
 COCO = {name: i for i, name in enumerate(KEYPOINTS["coco17"])}
 
 
@@ -40,6 +40,15 @@ def test_heatmaps_by_hand():
     assert maps[0, 0, 20, 18] > 0
     assert maps[0, 0, 20, 19] == 0  # cut at 8 pixels
     assert maps[0, 1:].sum() == 0
+
+
+def test_peaks_are_where_the_heatmaps_were_drawn():
+    points = 20 + 200 * torch.rand(3, 17, 2, generator=torch.Generator().manual_seed(0))
+    visible = (torch.rand(3, 17, generator=torch.Generator().manual_seed(1)) < 0.7).float()
+    for size in (256, 64):
+        found, seen = proxy.peaks(proxy.heatmaps(points * size / 256, visible, size))
+        assert torch.equal(seen, visible)
+        assert ((found - points * size / 256).norm(dim=2) * visible).max() < 0.6 * max(1, size / 128)
 
 
 def test_boxes_and_crops_keep_points_on_their_pixels():
