@@ -246,9 +246,8 @@ def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> No
     plan = trainer.plan
     facts: dict[str, Any] = {"steps": trainer.run.step, **trainer.seen, "minutes": round(trainer.run.seconds / 60, 1)}
     facts |= {"command": command, "data": [path.name for path in data]}
-    begun = "Begun with random weights"
     if trainer.before:
-        begun, facts["before"] = f"Begun with weights that had seen {json.dumps(trainer.before)}", trainer.before
+        facts["before"] = trainer.before
     judged = plan.losses.adversarial + plan.losses.features > 0
     critic = f"D joined after {plan.critic_from:.0%} of the run" if judged else "trained without D"
     card = f"""# ShadingNet
@@ -256,11 +255,11 @@ def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> No
 The light encoder f and the shading generator G of *Ray-marching in Camera Space* (RiCS), trained by this project
 on pictures that it rendered itself. Licence: GPL-3.0-or-later.
 
-* Command: `{command}`
-* {facts["steps"]} steps, {facts["minutes"]:.0f} minutes on {devices.describe(trainer.device)}, seed {plan.seed}: G saw
-  {facts["images"]} images ({plan.moments} moments × {VIEWS} views a step), f {facts["plates"]} plates besides.
-* {begun}. f learnt alone for {plan.alone:.0%} of the run; up to {plan.lessons:.0%} G was given the true light; after
-  {plan.together:.0%} f and G learnt together. {plan.halved:.0%} of the run was on half-size pictures.
+* Runs, the last one first; each began with the weights of the one below, and the first with random ones:
+{history(facts)}
+* The last on {devices.describe(trainer.device)}, seed {plan.seed}, {plan.moments} moments × {VIEWS} views a step. f
+  learnt alone for {plan.alone:.0%} of it; up to {plan.lessons:.0%} G was given the true light; after
+  {plan.together:.0%} f and G learnt together. {plan.halved:.0%} was on half-size pictures.
 * Adam, learning rate {plan.rate:g} falling along a cosine; {critic}.
   The weights are a moving average ({plan.average:g}).
 * Loss weights: {json.dumps(dataclasses.asdict(plan.losses))}. `everywhere` is added to the edge importance
@@ -269,3 +268,14 @@ on pictures that it rendered itself. Licence: GPL-3.0-or-later.
 
 {data_cards(data)}"""
     save_model(folder, "shadingnet", trainer.average, {"network": plan.network.to_json(), "trained": facts}, card)
+
+
+def history(facts: dict[str, Any] | None) -> str:
+    """A line for each run that led to some weights, the last one first. facts: what their config says of training."""
+    lines = []
+    while facts:
+        command = facts.get("command", "an earlier command")
+        seen = f"G saw {facts['images']} images, f {facts['plates']} plates"
+        lines.append(f"  * `{command}`: {facts['steps']} steps, {facts['minutes']:.0f} minutes, {seen}")
+        facts = facts.get("before")
+    return "\n".join(lines)
