@@ -11,6 +11,7 @@ from mathutils import Vector
 from ..backend.protocol import PenumbraError
 from . import backend_process, drawing, export, jobs, notices, passes, plate, preferences, properties
 from .character import Character
+from .operators.imports import IMPORTS
 
 
 class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
@@ -28,6 +29,7 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
         inputs.enabled = not jobs.running()
         _draw_inputs(inputs, context, character)
         job = jobs.latest()
+        job = None if job and job.title in IMPORTS else job
         if job and job.state == "running":
             drawing.progress(layout, job)
             return
@@ -90,9 +92,20 @@ class PENUMBRA_PT_import(bpy.types.Panel):  # noqa: N801
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
 
-    def draw(self, _context: bpy.types.Context) -> None:
-        self.layout.operator("penumbra.import_body", text="Body", icon="OUTLINER_OB_ARMATURE")
-        self.layout.operator("penumbra.import_object", text="Object", icon="OUTLINER_OB_MESH")
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, job = self.layout, jobs.latest()
+        job = job if job and job.title in IMPORTS else None
+        if job and job.state == "running":
+            drawing.progress(layout, job)
+            return
+        layout.operator("penumbra.import_body", text="Body", icon="OUTLINER_OB_ARMATURE")
+        layout.operator("penumbra.import_object", text="Object", icon="OUTLINER_OB_MESH")
+        if job and job.problem:
+            _draw_problem(layout, context, job.problem, job_failed=True)
+        elif job and job.outcome:
+            drawing.text(layout, context, job.outcome.message, "CHECKMARK")
+            for notice in job.outcome.notices:
+                drawing.text(layout, context, notice, "INFO")
 
 
 def light_text(record: dict[str, Any], camera: bpy.types.Object | None) -> str:
@@ -169,14 +182,7 @@ def _draw_findings(
 ) -> None:
     """What is missing or failed, or what came of the last job and is known about the next one."""
     if problem:
-        drawing.text(layout, context, problem.message, "ERROR")
-        drawing.text(layout, context, problem.remedy, "BLANK1")
-        row = layout.row()
-        if problem.fix:
-            row.operator(problem.fix, icon="TOOL_SETTINGS")
-        if job_failed:
-            row.operator("penumbra.open_log", icon="TEXT")
-            row.operator("penumbra.report_problem", icon="URL")
+        _draw_problem(layout, context, problem, job_failed)
         return
     if outcome:
         drawing.text(layout, context, outcome.message, "CHECKMARK")
@@ -184,6 +190,20 @@ def _draw_findings(
     known = notices.scene_notices(context.scene, context.view_layer, character, settings)
     for notice in dict.fromkeys((*known, *(outcome.notices if outcome else ()))):
         drawing.text(layout, context, notice, "INFO")
+
+
+def _draw_problem(
+    layout: bpy.types.UILayout, context: bpy.types.Context, problem: PenumbraError, job_failed: bool
+) -> None:
+    """What is wrong, its remedy, and the button that mends or reports it."""
+    drawing.text(layout, context, problem.message, "ERROR")
+    drawing.text(layout, context, problem.remedy, "BLANK1")
+    row = layout.row()
+    if problem.fix:
+        row.operator(problem.fix, icon="TOOL_SETTINGS")
+    if job_failed:
+        row.operator("penumbra.open_log", icon="TEXT")
+        row.operator("penumbra.report_problem", icon="URL")
 
 
 register, unregister = bpy.utils.register_classes_factory(

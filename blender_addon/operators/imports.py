@@ -16,6 +16,8 @@ from ..jobs import Job
 from ..object_import import ObjectRequest, import_object
 from .running import RunsJob
 
+IMPORTS = ("Import Body from Image", "Import Object from Image")  # titles of their jobs
+
 
 class FromImage(RunsJob):
     """An operator that imports from the image `filepath`, which it asks for where it is not given."""
@@ -76,7 +78,7 @@ class PENUMBRA_OT_import_body(FromImage, bpy.types.Operator):  # noqa: N801 (Ble
     """Reconstruct the people of a photograph as rigged characters, with the camera that took it"""
 
     bl_idname = "penumbra.import_body"
-    bl_label = "Import Body from Image"
+    bl_label = IMPORTS[0]
 
     person: bpy.props.IntProperty(
         name="Person", description="Only this one, counted from the left; 0 imports everybody", min=0, soft_max=10
@@ -90,7 +92,7 @@ class PENUMBRA_OT_import_object(FromImage, bpy.types.Operator):  # noqa: N801
     """Reconstruct the object of a photograph as a mesh with parts and albedo, with the camera that took it"""
 
     bl_idname = "penumbra.import_object"
-    bl_label = "Import Object from Image"
+    bl_label = IMPORTS[1]
 
     mask: bpy.props.StringProperty(
         name="Mask", description="An image that is white on the object; empty takes its alpha", subtype="FILE_PATH"
@@ -124,7 +126,7 @@ class PENUMBRA_FH_body(bpy.types.FileHandler):  # noqa: N801
     """Images dropped on the 3D View."""
 
     bl_idname = "PENUMBRA_FH_body"
-    bl_label = "Import Body from Image"
+    bl_label = IMPORTS[0]
     bl_import_operator = "penumbra.import_body"
     bl_file_extensions = ";".join(IMAGES)
 
@@ -137,7 +139,7 @@ class PENUMBRA_FH_object(bpy.types.FileHandler):  # noqa: N801
     """Images dropped on the 3D View."""
 
     bl_idname = "PENUMBRA_FH_object"
-    bl_label = "Import Object from Image"
+    bl_label = IMPORTS[1]
     bl_import_operator = "penumbra.import_object"
     bl_file_extensions = ";".join(IMAGES)
 
