@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import uuid
@@ -15,6 +16,7 @@ import bpy
 from ..backend.import_jobs import BodyJob, ObjectJob
 from ..backend.protocol import PenumbraError
 from . import jobs, preferences
+from .backend_process import ROOT
 from .jobs import Outcome, Progress
 from .scenes import scene_of
 
@@ -31,6 +33,12 @@ def check_image(image: Path) -> None:
         raise PenumbraError(f"There is no image {image}.", "Choose a photograph.")
     if image.suffix.lower() not in IMAGES:
         raise PenumbraError(f"{image.name} is no image.", f"Choose one of {', '.join(IMAGES)}.")
+
+
+def has_weights(model: str) -> bool:
+    """Whether the backend will find a trained network of this name."""
+    folder = Path(os.environ.get("PENUMBRA_WEIGHTS") or ROOT / "assets" / "weights")
+    return (folder / model / "model.safetensors").is_file()
 
 
 def import_steps(scene: bpy.types.Scene, job: BodyJob | ObjectJob, title: str, add: Add) -> jobs.Steps:

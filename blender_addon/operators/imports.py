@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from ...backend.protocol import PenumbraError
-from .. import jobs
+from .. import from_photograph, jobs
 from ..body_import import BodyRequest, import_body
 from ..from_photograph import IMAGES, check_image
 from ..jobs import Job
@@ -20,7 +20,12 @@ IMPORTS = ("Import Body from Image", "Import Object from Image")  # titles of th
 
 
 class FromImage(RunsJob):
-    """An operator that imports from the image `filepath`, which it asks for where it is not given."""
+    """An operator that imports from the image `filepath`, which it asks for where it is not given.
+
+    model: the network that it needs.
+    """
+
+    model = ""
 
     bl_options = {"REGISTER"}  # the job makes its own step of undo  # noqa: RUF012
 
@@ -45,10 +50,12 @@ class FromImage(RunsJob):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        if jobs.running():
-            cls.poll_message_set("Penumbra is already at work")  # type: ignore[attr-defined]
-            return False
-        return True
+        problem = "Penumbra is already at work" if jobs.running() else ""
+        if not from_photograph.has_weights(cls.model):
+            problem = f"This version of Penumbra has no trained network for it (assets/weights/{cls.model})"
+        if problem:
+            cls.poll_message_set(problem)  # type: ignore[attr-defined]
+        return not problem
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self.filepath:
@@ -79,6 +86,7 @@ class PENUMBRA_OT_import_body(FromImage, bpy.types.Operator):  # noqa: N801 (Ble
 
     bl_idname = "penumbra.import_body"
     bl_label = IMPORTS[0]
+    model = "lasor"
 
     person: bpy.props.IntProperty(
         name="Person", description="Only this one, counted from the left; 0 imports everybody", min=0, soft_max=10
@@ -93,6 +101,7 @@ class PENUMBRA_OT_import_object(FromImage, bpy.types.Operator):  # noqa: N801
 
     bl_idname = "penumbra.import_object"
     bl_label = IMPORTS[1]
+    model = "reconstructor"
 
     mask: bpy.props.StringProperty(
         name="Mask", description="An image that is white on the object; empty takes its alpha", subtype="FILE_PATH"

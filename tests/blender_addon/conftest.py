@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 import penumbra
 import pytest
-from penumbra.blender_addon import preferences
+from penumbra.blender_addon import from_photograph, preferences
 from penumbra.blender_addon.backend_process import BackendProcess
 
 from tests.blender_addon.scenes import character_scene
@@ -70,8 +70,9 @@ def _folder(path: Path) -> Path:
 
 
 @pytest.fixture
-def photograph(tmp_path: Path) -> str:
-    """The path of an image of 320 × 200 pixels."""
+def photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The path of an image of 320 × 200 pixels, for imports by the emulated backend, which needs no weights."""
+    monkeypatch.setattr(from_photograph, "has_weights", lambda model: True)
     image = bpy.data.images.new("photograph", 320, 200)
     image.filepath_raw, image.file_format = str(tmp_path / "photograph.png"), "PNG"
     image.save()

@@ -108,7 +108,17 @@ def test_what_cannot_be_built_is_taken_out_again(harmonized_by, scene, photograp
     assert contents() == before
 
 
-def test_a_missing_image_is_one_plain_sentence(scene, tmp_path):
+def test_without_weights_the_button_says_so(scene, tmp_path, monkeypatch):
+    monkeypatch.setenv("PENUMBRA_WEIGHTS", str(tmp_path))
+    assert not bpy.ops.penumbra.import_body.poll()
+    with pytest.raises(RuntimeError, match="no trained network"):
+        bpy.ops.penumbra.import_body(filepath=str(tmp_path / "people.png"))
+    (tmp_path / "lasor").mkdir()
+    (tmp_path / "lasor" / "model.safetensors").touch()
+    assert bpy.ops.penumbra.import_body.poll()
+
+
+def test_a_missing_image_is_one_plain_sentence(scene, photograph, tmp_path):
     with pytest.raises(RuntimeError, match="There is no image"):
         bpy.ops.penumbra.import_body(filepath=str(tmp_path / "nobody.jpg"))
     (tmp_path / "people.txt").write_text("")
