@@ -32,6 +32,7 @@ TURNS = 4
 USUAL = 0.3  # luminance of the first turn's albedo, in the mean
 LEAST_LIT = 0.4  # of the median luminance: what is darker is divided by this much
 DARKEST, LIGHTEST = 0.015, 0.95
+WHITEST = 0.8  # albedo that hardly anything exceeds: where it did, the light is brighter than ShadingNet said
 CLIPPED = 0.99  # of a photograph's channel: how bright it was is not known
 LEAST = 64  # pixels in which a person's light can be told
 HUES = 2  # pieces of one part
@@ -96,7 +97,8 @@ def _light(cropped: CroppedView, seen: np.ndarray, parts: np.ndarray, network: S
         light = cropped.fit_light(shading)
         lit = np.maximum(_lit(cropped, light)[at], 1e-3)
         albedo = np.stack([np.median((colour / lit)[piece == k], 0) for k in range(len(albedo))])
-    return light
+    brightest = float(np.quantile((colour / lit).max(1), 0.95))
+    return light.scaled(max(1.0, brightest / WHITEST))
 
 
 def _lit(cropped: CroppedView, light: LightProbe) -> np.ndarray:

@@ -94,6 +94,15 @@ class LightProbe:
         """(3,) unit, world space."""
         return self.world_from_camera @ self.dominant_direction
 
+    def scaled(self, factor: float) -> LightProbe:
+        """The same light, `factor` times as bright."""
+        return dataclasses.replace(
+            self,
+            radiance=self.radiance * np.float32(factor),
+            constant=self.constant * np.float32(factor),
+            suns=tuple(dataclasses.replace(sun, irradiance=sun.irradiance * factor) for sun in self.suns),
+        )
+
     def seen_from(self, world_from_camera: np.ndarray) -> LightProbe:
         """The same light in the axes of a camera with this (3, 3) rotation.
 
