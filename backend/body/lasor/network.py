@@ -6,12 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...weights import NetworkConfig
 from ..rotations import matrices_from_six
 from .camera import from_pixels
-from .proxy import CHANNELS, KEYPOINTS, peaks
+from .proxy import CHANNELS, KEYPOINTS, SIZE, peaks
 
 CAMERA, POSE, SHAPE = 3, 24 * 6, 10
 FIRST_CAMERA = (0.9, 0.0, 0.0)
@@ -24,6 +25,7 @@ class LasorConfig(NetworkConfig):
     hidden: of the regressor. iterations: how often it corrects its estimate.
     reads_points: the regressor is told the heatmaps' peaks as numbers too (ours): what convolutions need hundreds of
         thousands of people to read off, it then knows from the beginning.
+    size: pixels; larger proxies are brought down to it.
     """
 
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
@@ -32,11 +34,12 @@ class LasorConfig(NetworkConfig):
     hidden: int = 512
     iterations: int = 3
     reads_points: bool = False
+    size: int = SIZE
 
 
 RESNET18 = LasorConfig()
 RESNET50 = LasorConfig(blocks=(3, 4, 6, 3), bottleneck=True, hidden=1024)
-BUNDLED = LasorConfig(widths=(32, 64, 128, 256), hidden=1024, reads_points=True)  # 10 MB as float16
+BUNDLED = LasorConfig(widths=(32, 64, 128, 256), hidden=1024, reads_points=True, size=128)  # 10 MB
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,10 @@ class Lasor(nn.Module):
 
     def forward(self, proxy: Tensor) -> Estimate:
         """proxy: (B, 18, S, S), see `proxy`."""
-        features = self.encoder(proxy)
+        small = (
+            F.interpolate(proxy, (self.config.size,) * 2, mode="area") if proxy.shape[-1] > self.config.size else proxy
+        )
+        features = self.encoder(small)
         if self.config.reads_points:
             points, found = peaks(proxy[:, 1:].float())
             flat = torch.cat([from_pixels(points, proxy.shape[-1]) * found[..., None], found[..., None]], 2)

@@ -43,7 +43,7 @@ class Plan(RunPlan):
     synthesis: Synthesis = field(default_factory=Synthesis)
     losses: dict[str, float] = field(default_factory=lambda: dict(WEIGHTS))
     clear: float = 0.15
-    sizes: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.45), (256, 0.92))
+    sizes: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.45))
     batch: int = 32
     average: float = 0.998
 

@@ -200,6 +200,16 @@ def test_sizes_are_the_papers():
     assert 2 * sum(p.numel() for p in bundled.parameters()) < 16e6
 
 
+def test_large_proxies_are_brought_down_to_the_size_that_was_learnt(synthesizer):
+    torch.manual_seed(0)
+    net = Lasor(dataclasses.replace(TINY, size=64)).eval()
+    torch.nn.init.normal_(net.regressor[-1].weight, std=0.05)
+    large = draw(synthesizer, Synthesis().clear(), 3).proxy
+    small = torch.nn.functional.interpolate(large, (64, 64), mode="area")
+    with torch.no_grad():
+        torch.testing.assert_close(net(large).rotations, net(small).rotations, atol=2e-3, rtol=0)
+
+
 def test_the_network_begins_with_the_mean():
     net = Lasor(TINY).eval()
     net.begin_with(torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(24, 1), torch.full((10,), 0.5))
