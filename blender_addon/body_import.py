@@ -45,17 +45,20 @@ def import_body(request: BodyRequest) -> jobs.Steps:
 def add_bodies(scene: bpy.types.Scene, folder: Path, image: Path, use_camera: bool = True) -> Outcome:
     """The people of a job's folder in a collection of their own, and the camera that took their photograph.
 
-    The camera looks along +y, level, and the lowest point of all bodies stands on the ground, z = 0.
+    The first person stands at the 3D cursor; the camera looks along +y, level, and the lowest point of all bodies is as
+    high as the cursor.
     """
     result, body = BodyResult.load(folder), load_body()
     poses = [_Pose.load(folder / person.params) for person in result.people]
     height = -min(float(pose.vertices(body)[:, 1].min()) for pose in poses)
     collection = bpy.data.collections.new(f"Bodies of {image.stem}")
     camera = new_camera(image, result.upright, folder, result.focal / max(result.size))
-    camera.location, camera.rotation_euler = (0, 0, height), (np.pi / 2, 0, 0)
+    first = rig.to_blender(poses[0].trans)
+    place = np.array(scene.cursor.location) + np.array([-first[0], -first[1], height])  # of the camera
+    camera.location, camera.rotation_euler = place, (np.pi / 2, 0, 0)
     collection.objects.link(camera)
     rigs = [
-        _character(body, person, pose, folder, height, collection)
+        _character(body, person, pose, folder, place, collection)
         for person, pose in zip(result.people, poses, strict=True)
     ]
     if result.light:
@@ -90,14 +93,17 @@ class _Pose:
 
 
 def _character(
-    body: BodyData, person: BodyPerson, pose: _Pose, folder: Path, height: float, collection: bpy.types.Collection
+    body: BodyData, person: BodyPerson, pose: _Pose, folder: Path, camera: np.ndarray, collection: bpy.types.Collection
 ) -> bpy.types.Object:
-    """The armature of one person, whose child is the skinned mesh. Its origin is on the ground of its T-pose."""
+    """The armature of one person, whose child is the skinned mesh. Its origin is on the ground of its T-pose.
+
+    camera: (3,) where the camera stands.
+    """
     name = f"Person {person.number}"
     vertices, joints = body.shaped(pose.betas)
     lift = np.array([0, -vertices[:, 1].min(), 0])
     armature = rig.build_armature(name, joints + lift, body.parents, collection)
-    armature.location = rig.to_blender(pose.trans - lift) + np.array([0, 0, height])
+    armature.location = rig.to_blender(pose.trans - lift) + camera
     for bone, quaternion in zip(rig.JOINT_NAMES, rig.bone_quaternions(armature, pose.pose[None])[0], strict=True):
         armature.pose.bones[bone].rotation_quaternion = quaternion
     mesh = _mesh(body, name, lift)

@@ -51,7 +51,7 @@ def import_object(request: ObjectRequest) -> jobs.Steps:
 def add_object(
     scene: bpy.types.Scene, folder: Path, image: Path, use_camera: bool = True, use_light: bool = False
 ) -> Outcome:
-    """The object of a job's folder, standing on the ground with its front to −y, and its photograph's camera."""
+    """The object of a job's folder, standing at the 3D cursor with its front to −y, and its photograph's camera."""
     result = ObjectResult.load(folder)
     with np.load(folder / result.mesh, allow_pickle=False) as data:
         arrays = {name: data[name] for name in data.files}
@@ -60,7 +60,8 @@ def add_object(
     obj = bpy.data.objects.new(f"{result.category.title()} of {image.stem}", _mesh(image.stem, up, **arrays))
     camera = new_camera(image, result.upright, folder, result.focal)
     camera.data.shift_x, camera.data.shift_y = result.shift
-    axes, place = rig.to_blender(np.array(result.axes)), rig.to_blender(np.array(result.place)) + up
+    obj.location = scene.cursor.location
+    axes, place = rig.to_blender(np.array(result.axes)), rig.to_blender(np.array(result.place)) + up + obj.location
     camera.matrix_world = Matrix.Translation(place) @ Matrix(axes.T).to_4x4()
     added = [obj, camera]
     if use_light:

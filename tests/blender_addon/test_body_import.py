@@ -27,7 +27,9 @@ def world_vertices(name: str) -> np.ndarray:
 
 def test_bodies_stand_before_the_camera_as_they_were_seen(harmonized_by, scene, photograph):
     harmonized_by("render")
+    scene.cursor.location = (3, -2, 0.5)
     assert bpy.ops.penumbra.import_body(filepath=photograph) == {"FINISHED"}
+    np.testing.assert_allclose(bpy.data.objects["Person 1"].location[:2], (3, -2), atol=1e-5)
     body, random, lowest = load_body(), np.random.default_rng(7), []
     from_world = np.linalg.inv(np.array(scene.camera.matrix_world))
     for number in (1, 2):
@@ -38,7 +40,7 @@ def test_bodies_stand_before_the_camera_as_they_were_seen(harmonized_by, scene, 
         seen = world @ from_world[:3, :3].T + from_world[:3, 3]
         np.testing.assert_allclose(seen, expected + np.array([number - 1.5, 0.2 * number, -4]), atol=2e-4)
         lowest.append(world[:, 2].min())
-    assert min(lowest) == pytest.approx(0, abs=1e-4)
+    assert min(lowest) == pytest.approx(0.5, abs=1e-4)
     assert scene.camera.data.lens == pytest.approx(40)
     assert Path(scene.camera.data.background_images[0].image.filepath) == Path(photograph)
     assert (scene.render.resolution_x, scene.render.resolution_y) == (320, 200)

@@ -17,13 +17,15 @@ POINTS = np.array([(-0.5, -0.4, -0.5), (0.5, -0.4, -0.5), (0.5, -0.4, 0.5), (-0.
 @pytest.fixture
 def table(harmonized_by, scene, photograph) -> bpy.types.Object:
     harmonized_by("render")
+    scene.cursor.location = (1, 2, 3)
     assert bpy.ops.penumbra.import_object(filepath=photograph, use_light=True) == {"FINISHED"}
     return bpy.context.object
 
 
-def test_it_stands_on_the_ground_with_its_parts(table):
+def test_it_stands_at_the_cursor_with_its_parts(table):
+    bpy.context.view_layer.update()
     points = np.array([table.matrix_world @ vertex.co for vertex in table.data.vertices])
-    np.testing.assert_allclose(points, POINTS[:, [0, 2, 1]] * (1, -1, 1) + (0, 0, 0.4), atol=1e-6)
+    np.testing.assert_allclose(points, POINTS[:, [0, 2, 1]] * (1, -1, 1) + (1, 2, 3.4), atol=1e-6)
     assert [attribute.value for attribute in table.data.attributes["part"].data] == [3, 3, 7, 7, 7, 7]
     slots = [face.material_index for face in table.data.polygons]
     assert slots == [0, 0, 1, 1, 1, 1]
