@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .protocol import read_job, write_job, write_json
+from .protocol import Result, read_job, read_result, write_job
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class BodyPerson:
 
 
 @dataclass(frozen=True)
-class BodyResult:
+class BodyResult(Result):
     """What the backend answers: bodies from left to right, and the camera that took the photograph.
 
     size: (width, height) of the picture; focal: in its pixels; the axis meets its centre. light: ``.json`` of the
@@ -69,15 +68,11 @@ class BodyResult:
     versions: dict[str, str]
     notices: tuple[str, ...] = field(default=())
 
-    def save(self, folder: Path) -> None:
-        """Write ``result.json`` into the job folder."""
-        write_json(folder / "result.json", dataclasses.asdict(self))
-
     @classmethod
     def load(cls, folder: Path) -> BodyResult:
-        data = json.loads((folder / "result.json").read_text("utf-8"))
+        data = read_result(folder)
         people = tuple(BodyPerson(**person) for person in data["people"])
-        return cls(**{**data, "people": people, "size": tuple(data["size"]), "notices": tuple(data["notices"])})
+        return cls(**{**data, "people": people, "size": tuple(data["size"])})
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ class ObjectJob:
 
 
 @dataclass(frozen=True)
-class ObjectResult:
+class ObjectResult(Result):
     """What the backend answers: an object in object space, x right, y up, +z its front, within the unit ball.
 
     mesh: ``.npz`` with "vertices" (V, 3), "faces" (F, 3), "albedo" (V, 3) linear Rec.709, and "part" (F,), each face's;
@@ -138,12 +133,7 @@ class ObjectResult:
     versions: dict[str, str]
     notices: tuple[str, ...] = field(default=())
 
-    def save(self, folder: Path) -> None:
-        """Write ``result.json`` into the job folder."""
-        write_json(folder / "result.json", dataclasses.asdict(self))
-
     @classmethod
     def load(cls, folder: Path) -> ObjectResult:
-        data = json.loads((folder / "result.json").read_text("utf-8"))
-        tuples = {name: tuple(data[name]) for name in ("size", "shift", "notices")}
-        return cls(**{**data, **tuples})
+        data = read_result(folder)
+        return cls(**{**data, "size": tuple(data["size"]), "shift": tuple(data["shift"])})

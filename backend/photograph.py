@@ -73,6 +73,14 @@ def read_photograph(path: Path) -> Photograph:
     return Photograph(np.ascontiguousarray(picture), pixels, _TURNS.get(orientation, 0))
 
 
+def upright_copy(photograph: Photograph, path: Path, folder: Path) -> str:
+    """The name of an upright ``.png`` of a photograph's file in `folder`; empty where the file is upright itself."""
+    if not photograph.turns:
+        return ""
+    write_upright(path, folder / "upright.png")
+    return "upright.png"
+
+
 def write_upright(path: Path, target: Path) -> None:
     """Write an image file that is stored on its side as an upright ``.png`` of the same size."""
     with Image.open(path) as file, replacing(target) as temporary:

@@ -223,8 +223,22 @@ class FrameResult:
     multilayer: str = ""
 
 
+class Result:
+    """Base of what the backend answers: dataclasses in ``result.json``."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``result.json`` into the job folder."""
+        write_json(folder / "result.json", dataclasses.asdict(self))  # type: ignore[call-overload]
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The fields that `Result.save` wrote, the notices as their tuple."""
+    data = json.loads((folder / "result.json").read_text("utf-8"))
+    return {**data, "notices": tuple(data["notices"])}
+
+
 @dataclass(frozen=True)
-class HarmonizeResult:
+class HarmonizeResult(Result):
     """What the backend answers: images by frame, seconds by stage, and what the artist should know."""
 
     frames: tuple[FrameResult, ...]
@@ -233,15 +247,10 @@ class HarmonizeResult:
     versions: dict[str, str]
     notices: tuple[str, ...] = field(default=())
 
-    def save(self, folder: Path) -> None:
-        """Write ``result.json`` into the job folder."""
-        write_json(folder / "result.json", dataclasses.asdict(self))
-
     @classmethod
     def load(cls, folder: Path) -> HarmonizeResult:
-        data = json.loads((folder / "result.json").read_text("utf-8"))
-        frames = tuple(FrameResult(**frame) for frame in data["frames"])
-        return cls(**{**data, "frames": frames, "notices": tuple(data["notices"])})
+        data = read_result(folder)
+        return cls(**{**data, "frames": tuple(FrameResult(**frame) for frame in data["frames"])})
 
 
 def write_job(folder: Path, kind: str, data: dict[str, Any]) -> None:

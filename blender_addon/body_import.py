@@ -13,7 +13,7 @@ import numpy as np
 from ..backend.body.data import SHAPES, BodyData, joint_transforms, load_body, skin
 from ..backend.import_jobs import BodyJob, BodyPerson, BodyResult
 from . import jobs, preferences, rig
-from .from_photograph import check_image, import_steps, look_through, new_camera, packed, select
+from .from_photograph import check_image, import_steps, look_through, new_camera, new_material, packed, select
 from .jobs import Outcome
 
 LIGHT = "penumbra_light"  # on the collection: the light probe found on the people, as JSON
@@ -64,10 +64,7 @@ def add_bodies(scene: bpy.types.Scene, folder: Path, image: Path, use_camera: bo
     if result.light:
         collection[LIGHT] = (folder / result.light).read_text("utf-8")
     scene.collection.children.link(collection)
-    if use_camera:
-        look_through(scene, camera)
-    elif scene.camera is None:
-        scene.camera = camera
+    look_through(scene, camera, use_camera)
     select(scene, rigs)
     count = len(rigs)
     return Outcome(f"{'A body' if count == 1 else f'{count} bodies'} from {image.name}", result.notices)
@@ -139,12 +136,8 @@ def _shape_keys(obj: bpy.types.Object, body: BodyData, betas: np.ndarray, lift: 
 
 
 def _material(name: str, texture: bpy.types.Image) -> bpy.types.Material:
-    material = bpy.data.materials.new(name)
-    if not material.node_tree:
-        material.use_nodes = True
-    nodes = material.node_tree.nodes
-    node, shader = nodes.new("ShaderNodeTexImage"), nodes["Principled BSDF"]
+    material, shader = new_material(name)
+    node = material.node_tree.nodes.new("ShaderNodeTexImage")
     node.image, node.location = texture, (-300, 300)
     material.node_tree.links.new(node.outputs["Color"], shader.inputs["Base Color"])
-    shader.inputs["Roughness"].default_value = 0.7
     return material

@@ -71,11 +71,27 @@ def new_camera(image: Path, upright: str, folder: Path, lens: float) -> bpy.type
     return bpy.data.objects.new(data.name, data)
 
 
-def look_through(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
-    """Make a camera of `new_camera` the scene's, and its photograph's size the render size."""
+def look_through(scene: bpy.types.Scene, camera: bpy.types.Object, use_camera: bool) -> None:
+    """Make a camera of `new_camera` the scene's, and its photograph's size the render size.
+
+    Not `use_camera`: only a scene without a camera gets it, and the size stays.
+    """
+    if not use_camera:
+        scene.camera = scene.camera or camera
+        return
     scene.camera = camera
     scene.render.resolution_x, scene.render.resolution_y = camera.data.background_images[0].image.size
     scene.render.pixel_aspect_x = scene.render.pixel_aspect_y = 1.0
+
+
+def new_material(name: str) -> tuple[bpy.types.Material, bpy.types.Node]:
+    """A matt material, and its shader, whose base colour is to be set."""
+    material = bpy.data.materials.new(name)
+    if not material.node_tree:
+        material.use_nodes = True
+    shader = material.node_tree.nodes["Principled BSDF"]
+    shader.inputs["Roughness"].default_value = 0.7
+    return material, shader
 
 
 def packed(path: Path, name: str) -> bpy.types.Image:

@@ -13,7 +13,7 @@ from mathutils import Matrix, Vector
 
 from ..backend.import_jobs import ObjectJob, ObjectResult
 from . import jobs, preferences, rig
-from .from_photograph import check_image, import_steps, look_through, new_camera, select
+from .from_photograph import check_image, import_steps, look_through, new_camera, new_material, select
 from .jobs import Outcome
 
 # The shading that a sun of shading 1 leaves in the first two bands of harmonics: its mean, and along its direction.
@@ -69,10 +69,7 @@ def add_object(
     for one in added:
         collection.objects.link(one)
     scene.collection.children.link(collection)
-    if use_camera:
-        look_through(scene, camera)
-    elif scene.camera is None:
-        scene.camera = camera
+    look_through(scene, camera, use_camera)
     select(scene, [obj])
     count = len(obj.data.materials)
     return Outcome(f"A {result.category} of {count} parts from {image.name}", result.notices)
@@ -98,12 +95,8 @@ def _mesh(
 
 
 def _material(name: str, albedo: np.ndarray) -> bpy.types.Material:
-    material = bpy.data.materials.new(name)
-    if not material.node_tree:
-        material.use_nodes = True
-    shader = material.node_tree.nodes["Principled BSDF"]
+    material, shader = new_material(name)
     shader.inputs["Base Color"].default_value = material.diffuse_color = (*albedo, 1)
-    shader.inputs["Roughness"].default_value = 0.7
     return material
 
 

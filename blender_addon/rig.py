@@ -58,7 +58,7 @@ def build_armature(
         layer.objects.active = armature
         with bpy.context.temp_override(scene=workshop, view_layer=layer, active_object=armature, object=armature):
             bpy.ops.object.mode_set(mode="EDIT")
-            place_bones(armature, joints, parents)
+            _add_bones(armature, joints, parents)
             bpy.ops.object.mode_set(mode="OBJECT")
     finally:
         bpy.data.scenes.remove(workshop)
@@ -71,12 +71,12 @@ def build_armature(
     return armature
 
 
-def place_bones(armature: bpy.types.Object, joints: np.ndarray, parents: np.ndarray) -> None:
-    """Put the bones of an armature in edit mode to the joints (24, 3) of the T-pose, body space; make those missing."""
+def _add_bones(armature: bpy.types.Object, joints: np.ndarray, parents: np.ndarray) -> None:
+    """Add the bones to an armature in edit mode. joints: (24, 3) of the T-pose, body space."""
     bones = armature.data.edit_bones
     heads = [Vector(point) for point in to_blender(np.asarray(joints, np.float64))]
     for name, head, parent in zip(JOINT_NAMES, heads, parents, strict=True):
-        bone = bones.get(name) or bones.new(name)
+        bone = bones.new(name)
         bone.head = head
         if parent >= 0:
             bone.parent = bones[JOINT_NAMES[parent]]

@@ -21,6 +21,7 @@ from mathutils import Vector
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from backend.images import read_exr
 from backend.photograph import read_photograph
 from scripts import extension
 from scripts.scenes.cycles_frame import silence
@@ -77,12 +78,8 @@ def _rendered(scene: bpy.types.Scene) -> np.ndarray:
         scene.render.filepath = str(Path(folder) / "view.exr")
         with silence():
             bpy.ops.render.render(write_still=True)
-        image = bpy.data.images.load(scene.render.filepath)
-        pixels = np.empty(4 * image.size[0] * image.size[1], np.float32)
-        image.pixels.foreach_get(pixels)
-        pixels = pixels.reshape(image.size[1], image.size[0], 4)[::-1]
-        bpy.data.images.remove(image)
-    return pixels
+        channels = read_exr(scene.render.filepath)
+    return np.stack([channels[name] for name in "RGBA"], -1)
 
 
 def _over(rendered: np.ndarray, behind: np.ndarray) -> np.ndarray:

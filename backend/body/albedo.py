@@ -70,7 +70,7 @@ def delight(
     light = _light(cropped, crop(picture, cropped.box, passes.alpha), parts, network)
     if light is None:
         return None
-    shading = harmonize.shade(view, light).image(known)[known]
+    shading = harmonize.shade(view, light, surface).image(known)[known]
     floor = LEAST_LIT * np.median(shading @ LUMINANCE)
     shading *= np.maximum(1, floor / np.maximum(shading @ LUMINANCE, 1e-6))[:, None]
     albedo = np.zeros_like(picture)

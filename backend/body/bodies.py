@@ -18,7 +18,7 @@ from trimesh.exchange.obj import export_obj
 from .. import device as devices
 from ..images import write_png
 from ..import_jobs import BodyJob, BodyPerson, BodyResult
-from ..photograph import Photograph, read_photograph, write_upright
+from ..photograph import Photograph, read_photograph, upright_copy
 from ..protocol import PenumbraError, replacing
 from ..shading import probe as probes
 from ..shading.network import ShadingNet
@@ -98,14 +98,12 @@ def import_bodies(folder: Path, progress: Progress) -> BodyResult:
         written.append(person)
     if light:
         light.save(folder / "light.json")
-    if photograph.turns:
-        write_upright(Path(job.image), folder / "upright.png")
     result = BodyResult(
         tuple(written),
         photograph.size,
         photograph.focal,
         "light.json" if light else "",
-        "upright.png" if photograph.turns else "",
+        upright_copy(photograph, Path(job.image), folder),
         {"Import": time.perf_counter() - started},
         device.type,
         devices.versions(),

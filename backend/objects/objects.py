@@ -24,7 +24,7 @@ from trimesh.visual.material import PBRMaterial
 from .. import device as devices
 from ..images import srgb_decode, write_png
 from ..import_jobs import ObjectJob, ObjectResult
-from ..photograph import Photograph, read_photograph, write_upright
+from ..photograph import Photograph, read_photograph, upright_copy
 from ..protocol import PenumbraError, replacing, write_json
 from ..weights import load_model
 from .dataset import encoder_input
@@ -138,8 +138,6 @@ def import_object(folder: Path, progress: Progress) -> ObjectResult:
         mesh = found.mesh
         np.savez(file, vertices=mesh.vertices, faces=mesh.faces, albedo=mesh.albedo, part=mesh.part)
     write_codes(folder / "codes.npz", found)
-    if photograph.turns:
-        write_upright(Path(job.image), folder / "upright.png")
     axes, place, focal, shift = pose(found.matrix)
     result = ObjectResult(
         "mesh.npz",
@@ -152,7 +150,7 @@ def import_object(folder: Path, progress: Progress) -> ObjectResult:
         found.light.tolist(),
         found.category,
         found.probability,
-        "upright.png" if photograph.turns else "",
+        upright_copy(photograph, Path(job.image), folder),
         {"Import": time.perf_counter() - started},
         device.type,
         devices.versions(),

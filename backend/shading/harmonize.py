@@ -225,9 +225,9 @@ class Lighting:
         return visibility.extrapolate(shading, valid, covered)
 
 
-def shade(view: View, light: LightProbe) -> Lighting:
-    """Light the character at full resolution."""
-    surface = rics.trace(view.scene, view.camera)
+def shade(view: View, light: LightProbe, surface: rics.SurfaceMap | None = None) -> Lighting:
+    """Light the character at full resolution. surface: of the view, where it is traced already."""
+    surface = surface or rics.trace(view.scene, view.camera)
     at = surface.valid
     detailed = view.passes.normal[at]  # with bump and normal maps, where the render has them
     normals = np.where(detailed.any(axis=-1, keepdims=True), detailed, surface.normal[at])

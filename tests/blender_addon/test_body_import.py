@@ -91,12 +91,13 @@ def test_an_import_is_one_step_of_undo(harmonized_by, scene, photograph):
 
 
 @pytest.mark.parametrize("behaviour", ["refuse", "crash", "finish"])
-def test_a_failed_import_changes_nothing(harmonized_by, scene, photograph, behaviour):
+@pytest.mark.parametrize("what", ["import_body", "import_object"])
+def test_a_failed_import_changes_nothing(harmonized_by, scene, photograph, behaviour, what):
     """ "finish" says that it is done and has written nothing."""
     harmonized_by(behaviour)
     before = contents()
     with pytest.raises(RuntimeError):
-        bpy.ops.penumbra.import_body(filepath=photograph)
+        getattr(bpy.ops.penumbra, what)(filepath=photograph)
     assert contents() == before
     assert not list(Path(bpy.app.tempdir).glob("penumbra-*"))
 

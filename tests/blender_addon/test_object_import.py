@@ -9,8 +9,6 @@ import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
-from tests.blender_addon.scenes import contents
-
 POINTS = np.array([(-0.5, -0.4, -0.5), (0.5, -0.4, -0.5), (0.5, -0.4, 0.5), (-0.5, -0.4, 0.5), (0, 0.5, 0.1)])
 
 
@@ -67,12 +65,3 @@ def test_the_world_stays_unless_its_light_is_asked_for(harmonized_by, scene, pho
     before = scene.world, scene.camera
     bpy.ops.penumbra.import_object(filepath=photograph, use_camera=False)
     assert (scene.world, scene.camera) == before
-
-
-@pytest.mark.parametrize("behaviour", ["refuse", "crash", "finish"])
-def test_a_failed_import_changes_nothing(harmonized_by, scene, photograph, behaviour):
-    harmonized_by(behaviour)
-    before = contents()
-    with pytest.raises(RuntimeError):
-        bpy.ops.penumbra.import_object(filepath=photograph)
-    assert contents() == before
