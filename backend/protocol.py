@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 # What a mesh of the scene is to the character's light.
 CHARACTER = "character"  # is shaded; occludes itself (RiCS)
@@ -28,6 +28,10 @@ RECEIVER = "receiver"  # stands in for a surface of the plate: receives the shad
 PROP = "prop"  # any other rendered mesh: blocks light
 HOLDOUT = "holdout"  # stands in for an object of the plate: blocks light and cuts the character out
 ROLES = (CHARACTER, RECEIVER, PROP, HOLDOUT)
+
+# Who tells the light of a plate; names of their weights.
+PROBENET = "probenet"
+SHADINGNET = "shadingnet"
 
 
 class PenumbraError(Exception):
@@ -172,6 +176,7 @@ class HarmonizeJob:
         character vertex. Used only where no mesh is a receiver.
     ground: False where no ground plane is wanted.
     device: "auto", "cpu" or "cuda".
+    estimator: who tells the light of a plate, PROBENET or SHADINGNET.
     only_light: estimate the light that the frames agree on, write it as ``light_0001.json`` …, and no image.
     multilayer: write each frame's images as one multilayer EXR as well.
     """
@@ -181,6 +186,7 @@ class HarmonizeJob:
     ground: bool = True
     ground_height: float | None = None
     device: str = "auto"
+    estimator: str = PROBENET
     only_light: bool = False
     multilayer: bool = False
 

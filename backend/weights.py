@@ -45,6 +45,12 @@ def _shadingnet(network: dict[str, Any]) -> nn.Module:
     return ShadingNet(ShadingConfig.from_json(network))
 
 
+def _probenet(network: dict[str, Any]) -> nn.Module:
+    from .shading.probe_network import ProbeNet, ProbeNetConfig
+
+    return ProbeNet(ProbeNetConfig.from_json(network))
+
+
 def _lasor(network: dict[str, Any]) -> nn.Module:
     from .body.lasor.network import Lasor, LasorConfig
 
@@ -72,6 +78,7 @@ def _shadow_generator(network: dict[str, Any]) -> nn.Module:
 
 ARCHITECTURES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "shadingnet": _shadingnet,
+    "probenet": _probenet,
     "shadow-generator": _shadow_generator,
     "shadow-predictors": _shadow_predictors,
     "lasor": _lasor,

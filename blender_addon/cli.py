@@ -126,9 +126,10 @@ def _job(options: argparse.Namespace) -> Job:
     light = getattr(options, "light", None) or frames
     if not set(frames) <= set(light):
         raise PenumbraError("The frames are not all in the range that shares the light.", "Widen --light.")
-    settings = properties.export_settings(scene, multilayer=getattr(options, "multilayer", False))
+    character = _character(options.character)
+    settings = properties.lit_settings(scene, character.name, multilayer=getattr(options, "multilayer", False))
     output = options.out.resolve() if options.out else properties.output_folder(scene)
-    task = Task(Request(scene, view_layer, _character(options.character), frames, settings, output), light)
+    task = Task(Request(scene, view_layer, character, frames, settings, output), light)
     target = task.target
     if options.what == "collect":
         return Job(farm.collect(task.request, target))

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..backend.protocol import (
     CHARACTER,
+    PROBENET,
     Frame,
     HarmonizeJob,
     PenumbraError,
@@ -32,6 +33,7 @@ from .character import Character
 
 REQUEST = "export.json"
 SCENE_COPY = "scene.blend"
+LIGHT = "light.json"
 MARGIN = 3  # pixels around the character that are rendered, for the pixel filter
 
 Progress = Callable[[str, float], None]
@@ -43,8 +45,9 @@ class ExportSettings:
 
     camera: name of a camera object; None takes the scene's, or its timeline markers'.
     plate: name of an image datablock; None takes the camera's background image.
-    ground, ground_height, device: as `HarmonizeJob` has them.
-    samples: of the albedo and normal passes, per pixel. multilayer: as `HarmonizeJob` has it.
+    ground, ground_height, device, estimator, multilayer: as `HarmonizeJob` has them.
+    samples: of the albedo and normal passes, per pixel.
+    light: a light probe, as its file has it, that lights all frames; None lets the estimator tell it.
     """
 
     camera: str | None = None
@@ -52,8 +55,10 @@ class ExportSettings:
     ground: bool = True
     ground_height: float | None = None
     device: str = "auto"
+    estimator: str = PROBENET
     samples: int = 32
     multilayer: bool = False
+    light: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -120,12 +125,16 @@ def export_frames(
                 scene, character, copy, copied, number, folder, settings, show, (finished or {}).get(number)
             )
             done += [frame] if frame else []
+    if settings.light:
+        write_json(folder / LIGHT, settings.light)
+        done = [dataclasses.replace(frame, light=LIGHT) for frame in done]
     job = HarmonizeJob(
         character.name,
         tuple(done),
         settings.ground,
         settings.ground_height,
         settings.device,
+        settings.estimator,
         multilayer=settings.multilayer,
     )
     job.save(folder)

@@ -104,7 +104,10 @@ def _light_of_range(task: Task, exported: Path, share: float) -> Generator[Progr
     place = task.target / f"light_{task.light_frames[0]:04d}_to_{task.light_frames[-1]:04d}"
     paths = {number: place / f"light_{number:04d}.json" for number in task.light_frames}
     index = place / "made_of.json"
+    settings = task.request.settings
+    told_by = hashlib.sha256(json.dumps([settings.estimator, settings.light]).encode()).hexdigest()
     known = json.loads(index.read_text("utf-8")) if index.is_file() and all(p.is_file() for p in paths.values()) else {}
+    known = known if known.get("told_by") == told_by else {}
     keys = {int(number): key for number, key in known.get("keys", {}).items()}
     blend = looks.file_digest(Path(bpy.data.filepath))
     # Where it is the same file, our own frames tell whether what it refers to has changed; else all have to be seen.
@@ -120,7 +123,9 @@ def _light_of_range(task: Task, exported: Path, share: float) -> Generator[Progr
         index.unlink(missing_ok=True)
         for path in paths.values():
             _copy(Path(folder) / path.name, path)
-    write_json(index, {"blend": blend, "keys": {str(frame.number): frame.key for frame in job.frames}})
+    write_json(
+        index, {"blend": blend, "told_by": told_by, "keys": {str(frame.number): frame.key for frame in job.frames}}
+    )
     return paths
 
 

@@ -9,7 +9,19 @@ import bpy
 from mathutils import Vector
 
 from ..backend.protocol import PenumbraError
-from . import backend_process, drawing, export, jobs, notices, passes, plate, preferences, properties
+from . import (
+    backend_process,
+    balls,
+    drawing,
+    export,
+    jobs,
+    notices,
+    passes,
+    plate,
+    preferences,
+    properties,
+    scene_light,
+)
 from .character import Character
 from .operators.imports import IMPORTS
 
@@ -71,11 +83,18 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
                 drawing.text(column, context, f"Outdated: {' and '.join(changed)} changed since", "ERROR")
             if light := light_text(passes.record(node, context.scene.frame_current), context.scene.camera):
                 drawing.text(column, context, light, "LIGHT_SUN")
+            if found := balls.icons(context.scene, name):
+                row = column.row()
+                for icon in found:
+                    row.template_icon(icon, scale=4)
             for socket in ("Shading Strength", "Shadow Strength", "Mute"):
                 column.prop(node.inputs[socket], "default_value", text=socket.removesuffix(" Strength"), slider=True)
             if not any(output.is_linked for output in node.outputs):
                 column.operator("penumbra.connect").character = name
             column.operator("penumbra.relight", icon="LIGHT").character = name
+            given = scene_light.is_given(context.scene, name)
+            text = "Back to the Light Found" if given else "Light from Plate"
+            column.operator("penumbra.light_from_plate", icon="LIGHT_SUN", text=text).character = name
             column.operator("penumbra.remove", icon="TRASH").character = name
         layout.operator("penumbra.compare", icon="SPLIT_VERTICAL")
         if not passes.is_plate_exact(context.scene):
@@ -125,7 +144,7 @@ def _look(context: bpy.types.Context) -> tuple[Character | None, PenumbraError |
     character = None
     try:
         character = properties.chosen_character(context)
-        settings = properties.export_settings(context.scene)
+        settings = properties.lit_settings(context.scene, character.name)
         export.check(context.scene, context.view_layer, character, settings)
         passes.check(context.scene)
         preferences.backend_python()
@@ -142,6 +161,7 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, charact
     layout.prop(context.scene, "camera")
     _draw_plate(layout, context)
     layout.row().prop(settings, "frames", expand=True)
+    layout.row().prop(settings, "estimator", expand=True)
     header, ground = layout.panel("penumbra_ground", default_closed=True)
     header.use_property_split = False
     header.prop(settings, "ground")

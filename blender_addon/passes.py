@@ -157,6 +157,32 @@ def role_image(character: str, role: str) -> bpy.types.Image | None:
     return next((image for image in bpy.data.images if image.get(IMAGE) == mark), None)
 
 
+def result_frames(scene: bpy.types.Scene, character: str) -> list[int]:
+    """The frames of a character's result. Raises PenumbraError where it has none."""
+    node = result_node(scene, character)
+    frames = list(node.node_tree[FRAMES]) if node else []
+    if not frames or role_image(character, "shading") is None:
+        raise PenumbraError(f"“{character}” has no result.", "Run Harmonize Shading first.")
+    return frames
+
+
+def shown_frame(scene: bpy.types.Scene, character: str) -> int:
+    """The frame of a character's result that the compositor shows now. Raises PenumbraError where it has none."""
+    return min(result_frames(scene, character), key=lambda number: abs(number - scene.frame_current))
+
+
+def kept_folder(scene: bpy.types.Scene, character: str, kind: str, suffix: str) -> Path:
+    """The folder of a result that keeps "rics" or "probe" beside the images of all its frames. Raises PenumbraError."""
+    frames, image = result_frames(scene, character), role_image(character, "shading")
+    folder = Path(bpy.path.abspath(image.filepath)).parent
+    if image.packed_file or not all((folder / f"{kind}_{number:04d}.{suffix}").is_file() for number in frames):
+        raise PenumbraError(
+            "What lights this result again is not beside its images.",
+            "Save the .blend file, and run Harmonize Shading once more.",
+        )
+    return folder
+
+
 def record(node: bpy.types.Node, frame: int) -> dict[str, Any]:
     """What a frame of a result was made of: "key", "look" and the "light" that was found; empty where unknown."""
     return json.loads(node.node_tree.get(RECORDS, "{}")).get(str(frame), {})

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import bpy
 
-from ..backend.protocol import PenumbraError
+from ..backend.protocol import PROBENET, SHADINGNET, PenumbraError
+from . import scene_light
 from .character import Character, character_named, characters, find_character
 from .export import ExportSettings
 from .preferences import preferred_device
+
+SCENE = "scene"  # instead of an estimator: the light that the artist has set
 
 
 class PenumbraSettings(bpy.types.PropertyGroup):
@@ -32,6 +36,15 @@ class PenumbraSettings(bpy.types.PropertyGroup):
         items=(
             ("CURRENT", "Current", "Only the frame that is shown"),
             ("RANGE", "Range", "Every frame of the scene's range, as an image sequence"),
+        ),
+    )
+    estimator: bpy.props.EnumProperty(
+        name="Light From",
+        description="Who estimates the light of the plate",
+        items=(
+            (PROBENET, "Plate", "ProbeNet reads the light off the plate, the sun included"),
+            (SHADINGNET, "ShadingNet", "The light that explains best how ShadingNet shades the character"),
+            (SCENE, "Scene", "The Sun and World that Light from Plate has made, as they are now"),
         ),
     )
     ground: bpy.props.BoolProperty(
@@ -84,15 +97,24 @@ def chosen_frames(scene: bpy.types.Scene) -> tuple[int, ...]:
 
 
 def export_settings(scene: bpy.types.Scene, *, multilayer: bool = False) -> ExportSettings:
-    """The scene's settings as the exporter takes them."""
+    """The scene's settings as the exporter takes them, but for the light of the scene."""
     settings = scene.penumbra
     return ExportSettings(
         plate=settings.plate.name if settings.plate else None,
         ground=settings.ground,
         ground_height=None if settings.ground_automatic else settings.ground_height,
         device=preferred_device(),
+        estimator=PROBENET if settings.estimator == SCENE else settings.estimator,
         multilayer=multilayer or settings.multilayer,
     )
+
+
+def lit_settings(scene: bpy.types.Scene, character: str, *, multilayer: bool = False) -> ExportSettings:
+    """`export_settings`, with the scene's light where it is asked for. Raises PenumbraError where there is none."""
+    settings = export_settings(scene, multilayer=multilayer)
+    if scene.penumbra.estimator != SCENE:
+        return settings
+    return dataclasses.replace(settings, light=scene_light.probe_now(scene, character))
 
 
 def output_folder(scene: bpy.types.Scene) -> Path | None:

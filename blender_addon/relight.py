@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lighting an earlier result again, without the backend: the light that was found is turned, dimmed or coloured.
+"""Lighting an earlier result again, without the backend: the light that was found is turned, dimmed, coloured or moved.
 
 The shading is the light probe's formula over the visibility that the result keeps. The shadow on the plate would need
 rays, and stays as it is.
@@ -8,21 +8,23 @@ rays, and stays as it is.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 
-from ..backend.protocol import PenumbraError, replacing
+from ..backend.protocol import replacing
 from ..backend.rays.directions import RICS_DIRECTIONS, cell_shares
 from ..backend.shading import formula
+from ..backend.shading.bounce import Surroundings, bounced, hidden_share
 from . import passes
 from . import plate as plates
 
 RELIT = "relit"
 EDGE = 8  # pixels of coverage beyond the traced ones that take their neighbours' shading
+_LEAST_SHARE = 0.01  # of a cell in what arrives from between cells; the others are left out
 
 
 @dataclass(frozen=True)
@@ -39,54 +41,120 @@ class Change:
 
 
 @dataclass(frozen=True)
-class _Sun:
+class Lamp:
+    """A sun. direction: (3,) camera space, toward it. irradiance: (3,).
+
+    traced: which of the result's suns stands there, whose rays were cast; None asks the cells around for what arrives.
+    """
+
     direction: np.ndarray
     irradiance: np.ndarray
+    traced: int | None
+
+
+@dataclass(frozen=True)
+class Light:
+    """A light probe's parts, as `formula.shade` takes them; camera space."""
+
+    radiance: np.ndarray
+    constant: np.ndarray
+    lamps: tuple[Lamp, ...]
+
+
+@dataclass
+class Kept:
+    """What a result keeps of one frame, to light it again.
+
+    probe: as its file has it. valid: (H, W) bool, pixels with a surface, N of them, row-major. normals, albedo: (N, 3).
+    cells: (N, 62) and suns: (N, S), uint8 visibility in 255ths. edge: (M,) flat indices of covered pixels without a
+    surface, each of which takes the shading of the point `source` (M,).
+    """
+
+    probe: dict[str, Any]
+    valid: np.ndarray
+    normals: np.ndarray
+    albedo: np.ndarray
+    cells: np.ndarray
+    suns: np.ndarray
+    edge: np.ndarray
+    source: np.ndarray
+    _even: tuple[bytes, np.ndarray] | None = field(default=None, repr=False)
+    _around: tuple[np.ndarray, Surroundings] | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, folder: Path, number: int) -> Kept:
+        """Read a frame from the folder of a result's images."""
+        probe = json.loads((folder / f"probe_{number:04d}.json").read_text("utf-8"))
+        albedo = plates.read_exr(folder / f"albedo_{number:04d}.exr")
+        with np.load(folder / f"rics_{number:04d}.npz", allow_pickle=False) as kept:
+            valid, normals = kept["valid"], kept["normals"].astype(np.float32)
+            edge = _nearest(valid, (albedo[..., 3] > 0) & ~valid)
+            return cls(probe, valid, normals, albedo[valid][:, :3], kept["cells"], kept["suns"], *edge)
+
+    def image(self, light: Light) -> np.ndarray:
+        """(H, W, 4) shading, 1 outside the character's coverage."""
+        shading = self.shade(light)
+        image = np.ones((*self.valid.shape, 4), np.float32)
+        image[self.valid, :3] = shading
+        image.reshape(-1, 4)[self.edge, :3] = shading[self.source]
+        return image
+
+    def shade(self, light: Light) -> np.ndarray:
+        """(N, 3) diffuse shading."""
+        shading = self._by_cells(light).copy()
+        for lamp in light.lamps:
+            received = np.maximum(self.normals @ np.float32(lamp.direction), 0) * self._arriving(lamp)
+            shading += received[:, None] * np.float32(lamp.irradiance)
+        if self._around is None:
+            hidden = hidden_share(self.cells / np.float32(255), self.normals)
+            self._around = hidden, Surroundings(np.flatnonzero(self.valid), self.valid.shape[1])
+        return shading + bounced(shading, self.albedo, *self._around)
+
+    def _by_cells(self, light: Light) -> np.ndarray:
+        """The last one is remembered: a dragged sun leaves it as it is."""
+        key = light.radiance.tobytes() + light.constant.tobytes()
+        if self._even is None or self._even[0] != key:
+            visibility = self.cells.astype(np.float32) / 255
+            self._even = key, formula.shade(light.radiance, light.constant, visibility, self.normals)
+        return self._even[1]
+
+    def _arriving(self, lamp: Lamp) -> np.ndarray:
+        """(N,) share in [0, 1] of a lamp's light."""
+        if lamp.traced is not None:
+            return self.suns[:, lamp.traced] / np.float32(255)
+        share = cell_shares(lamp.direction)
+        near = np.flatnonzero(share > _LEAST_SHARE)
+        return self.cells[:, near] @ (share[near] / (255 * share[near].sum())).astype(np.float32)
 
 
 def relight(scene: bpy.types.Scene, character: str, change: Change) -> int:
     """Light all frames of a character's result again; returns how many. Raises PenumbraError."""
-    node = passes.result_node(scene, character)
-    image = passes.role_image(character, "shading")
-    folder = Path(bpy.path.abspath(image.filepath)).parent if image else None
-    frames = list(node.node_tree[passes.FRAMES]) if node else []
-    if node is None or image is None or folder is None or not frames:
-        raise PenumbraError(f"“{character}” has no result.", "Run Harmonize Shading first.")
-    missing = [number for number in frames if not (folder / f"rics_{number:04d}.npz").is_file()]
-    if missing or image.packed_file:
-        raise PenumbraError(
-            "What re-lighting needs is not beside the images of this result.",
-            "Save the .blend file, and run Harmonize Shading once more.",
-        )
+    frames = passes.result_frames(scene, character)
+    folder = passes.kept_folder(scene, character, "rics", "npz")
     neutral = change == Change()
     for number in [] if neutral else frames:
-        with replacing(folder / f"{RELIT}_{number:04d}.exr") as partial:
-            plates.write_exr(partial, _frame(folder, number, change))
-    name = "shading" if neutral else RELIT
-    shown = Path(image.filepath).stem.rpartition("_")[2]
-    image.filepath = image.filepath[: -len(Path(image.filepath).name)] + f"{name}_{shown}.exr"
-    image.reload()
+        kept = Kept.read(folder, number)
+        write(folder, number, kept.image(changed(kept.probe, change)))
+    show(character, "shading" if neutral else RELIT)
     return len(frames)
 
 
-def _frame(folder: Path, number: int, change: Change) -> np.ndarray:
-    """(H, W, 4) shading of one frame under the changed light, 1 outside the character's coverage."""
-    probe = json.loads((folder / f"probe_{number:04d}.json").read_text("utf-8"))
-    with np.load(folder / f"rics_{number:04d}.npz", allow_pickle=False) as kept:
-        valid, normals = kept["valid"], kept["normals"].astype(np.float32)
-        cells, suns = kept["cells"].astype(np.float32) / 255, kept["suns"].astype(np.float32) / 255
-    shaded = shade(probe, normals, cells, suns, change)
-    covered = plates.read_exr(folder / f"albedo_{number:04d}.exr")[..., 3] > 0
-    image = np.ones((*valid.shape, 4), np.float32)
-    image[valid, :3] = shaded
-    _fill(image, valid, covered & ~valid)
-    return image
+def write(folder: Path, number: int, image: np.ndarray) -> None:
+    """Keep a frame's new shading beside the one that was found."""
+    with replacing(folder / f"{RELIT}_{number:04d}.exr") as partial:
+        plates.write_exr(partial, image)
 
 
-def shade(
-    probe: dict[str, Any], normals: np.ndarray, cells: np.ndarray, suns: np.ndarray, change: Change
-) -> np.ndarray:
-    """(N, 3) diffuse shading by a changed probe; normals (N, 3) and visibilities (N, 62), (N, S) in [0, 1]."""
+def show(character: str, kind: str) -> None:
+    """Let the result show the files of a kind: "shading", what was found, or `RELIT`."""
+    image = passes.role_image(character, "shading")
+    shown = Path(image.filepath).stem.rpartition("_")[2]
+    image.filepath = image.filepath[: -len(Path(image.filepath).name)] + f"{kind}_{shown}.exr"
+    image.reload()
+
+
+def changed(probe: dict[str, Any], change: Change) -> Light:
+    """A probe's light after a change."""
     radiance = np.array(probe["radiance"], np.float32)
     colour = np.array(change.colour, np.float32)
     turn = np.eye(3)
@@ -95,28 +163,25 @@ def shade(
         cos, sin = np.cos(change.turn), np.sin(change.turn)
         turn = rotation.T @ np.array(((cos, -sin, 0), (sin, cos, 0), (0, 0, 1))) @ rotation
         radiance = cell_shares(RICS_DIRECTIONS @ turn) @ radiance  # the old light at the turned-back direction
-    lamps = [
-        _Sun(turn @ np.array(sun["direction"]), np.array(sun["irradiance"], np.float32) * change.sun * colour)
-        for sun in probe["suns"]
-    ]
-    if change.turn and lamps:  # no rays were cast there: the cells around it tell how much arrives
-        suns = cells @ cell_shares(np.array([lamp.direction for lamp in lamps])).T
-    constant = np.array(probe["constant"], np.float32) * change.sky * colour
-    return formula.shade(radiance * change.sky * colour, constant, cells, normals, lamps, suns)
+    lamps = tuple(
+        Lamp(
+            turn @ np.array(sun["direction"]),
+            np.array(sun["irradiance"], np.float32) * change.sun * colour,
+            None if change.turn else number,
+        )
+        for number, sun in enumerate(probe["suns"])
+    )
+    sky = np.float32(change.sky) * colour
+    return Light(radiance * sky, np.array(probe["constant"], np.float32) * sky, lamps)
 
 
-def _fill(image: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> None:
-    """Give the wanted pixels the mean of their known neighbours, from the inside out."""
-    known = known.copy()
+def _nearest(known: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) flat indices of wanted pixels at most `EDGE` from a known one, and the number of a known one beside each."""
+    number = np.full(known.shape, -1)
+    number[known] = np.arange(np.count_nonzero(known))
     for _ in range(EDGE):
-        if not wanted.any():
-            return
-        total, count = np.zeros_like(image), np.zeros(known.shape, np.float32)
         for shift, axis in ((1, 0), (-1, 0), (1, 1), (-1, 1)):
-            beside = np.roll(known, shift, axis)
-            total += np.where(beside[..., None], np.roll(image, shift, axis), 0)
-            count += beside
-        found = wanted & (count > 0)
-        image[found] = total[found] / count[found][:, None]
-        known |= found
-        wanted = wanted & ~found
+            beside = np.roll(number, shift, axis)
+            number = np.where(wanted & (number < 0), beside, number)
+    edge = np.flatnonzero(wanted & (number >= 0))
+    return edge, number.ravel()[edge]

@@ -36,6 +36,7 @@ REQUIRED = (
     "LICENSE",
     "backend/worker.py",
     "blender_addon/panels.py",
+    "assets/weights/probenet/model.safetensors",
     "assets/weights/shadingnet/model.safetensors",
 )
 

@@ -18,6 +18,7 @@ from backend.shading import environments, evaluate, harmonize
 from backend.shading.environments import Environment
 from backend.shading.probe import LightProbe
 from backend.shading.traced import Light
+from backend.shading.views import View
 from backend.shadow.cast import cast_shadow
 from scripts import desktop, extension
 from scripts.scenes import in_panorama
@@ -116,7 +117,7 @@ def _compare_one(
     return rows
 
 
-def measure(view: harmonize.View, truth: Reference, shading: np.ndarray, shadow: np.ndarray) -> dict[str, float]:
+def measure(view: View, truth: Reference, shading: np.ndarray, shadow: np.ndarray) -> dict[str, float]:
     """The design's shading errors over the character, and the shadow's over the ground beside it."""
     passes = view.passes
     at = (passes.alpha > 0) & (truth.alpha > 0)
@@ -125,7 +126,7 @@ def measure(view: harmonize.View, truth: Reference, shading: np.ndarray, shadow:
     return {**errors, "shadow_error": float(np.abs(shadow - truth.shadow)[beside].mean())}
 
 
-def view_of_open_scene(folder: Path) -> harmonize.View:
+def view_of_open_scene(folder: Path) -> View:
     """The open scene's job as the backend sees it."""
     from penumbra.blender_addon.character import only_character
     from penumbra.blender_addon.export import ExportSettings, export_frames
@@ -134,7 +135,7 @@ def view_of_open_scene(folder: Path) -> harmonize.View:
     frames = (scene.frame_current,)
     with silence():
         export_frames(scene, layer, only_character(layer), frames, folder, ExportSettings())
-    return harmonize.View.open(folder, HarmonizeJob.load(folder).frames[0])
+    return View.open(folder, HarmonizeJob.load(folder).frames[0])
 
 
 def _result(folder: Path, role: str) -> Path:
@@ -142,7 +143,7 @@ def _result(folder: Path, role: str) -> Path:
     return path
 
 
-def _write_sheet(path: Path, view: harmonize.View, truth: Reference, shading: np.ndarray, shadow: np.ndarray) -> None:
+def _write_sheet(path: Path, view: View, truth: Reference, shading: np.ndarray, shadow: np.ndarray) -> None:
     alpha, albedo, plate = view.passes.alpha[..., None], view.passes.albedo, view.plate
     behind, through = truth.alpha[..., None], 1 - truth.alpha[..., None]
     exposure = min(1.0, 1 / float(np.quantile(truth.shading[truth.alpha > 0.5], 0.98)))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares ways from ShadingNet's 128 pixels to full resolution with Cycles, on people that nothing was trained on."""
+"""Compares full-resolution shading with Cycles, on people that nothing was trained on: by ProbeNet's light, and by ways
+up from ShadingNet's 128 pixels.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,15 @@ from backend.rays.camera import crop_camera
 from backend.rays.scene import RayScene
 from backend.shading import evaluate, moments
 from backend.shading.crop import crop, uncrop
-from backend.shading.harmonize import CroppedView, View, shade
+from backend.shading.estimators import by_probenet
+from backend.shading.harmonize import shade
 from backend.shading.moments import Moment, Shot, Sources
 from backend.shading.network import ShadingNet
 from backend.shading.photograph import background, expose, photograph
 from backend.shading.probe import LightProbe
+from backend.shading.probe_network import ProbeNet
 from backend.shading.traced import Light
+from backend.shading.views import CroppedView, View
 from backend.shading.visibility import extrapolate
 from scripts.scenes.cycles_frame import Stage
 from scripts.sheet import write_sheet
@@ -39,7 +44,9 @@ class Estimate:
     light: LightProbe | None = None
 
 
-def compare(network: ShadingNet, panoramas: list[Path], people: int, samples: int, out: Path) -> list[dict]:
+def compare(
+    network: ShadingNet, probenet: ProbeNet, panoramas: list[Path], people: int, samples: int, out: Path
+) -> list[dict]:
     """One row a method for each person, and of their means; writes a sheet with all of them into `out`.
 
     panoramas: folders, of which the test split is used, beside Blender's studios and skies of our own.
@@ -50,14 +57,16 @@ def compare(network: ShadingNet, panoramas: list[Path], people: int, samples: in
     for number, moment in enumerate(tqdm(_moments(panoramas, people), total=people, unit="person")):
         view, truth, light = _render(stage, moment, np.random.default_rng([SEED, number]))
         small = CroppedView.of(view)
-        found = estimates(network, small, truth, light)
+        found = estimates(network, probenet, small, truth, light)
         rows += [_row(method, moment, view, truth, light, estimate) for method, estimate in found.items()]
         pictures += _pictures(small, truth, found)
     write_sheet(out / "resolution_sheet.png", pictures, columns=2 + len(found), width=384)
     return rows + evaluate.means(rows, "all")
 
 
-def estimates(network: ShadingNet, small: CroppedView, truth: np.ndarray, light: LightProbe) -> dict[str, Estimate]:
+def estimates(
+    network: ShadingNet, probenet: ProbeNet, small: CroppedView, truth: np.ndarray, light: LightProbe
+) -> dict[str, Estimate]:
     """Shading at full resolution by each method; truth: (H, W, 3), of which two methods see 128 pixels."""
     alpha = small.view.passes.alpha
     predicted = small.predict(network)
@@ -74,6 +83,7 @@ def estimates(network: ShadingNet, small: CroppedView, truth: np.ndarray, light:
         "the probe with the true light": shaded(light),
         "the probe fitted to the true 128 pixels": shaded(small.fit_light(true)),
         "the true 128 pixels enlarged": enlarged(true),
+        "ProbeNet": shaded(by_probenet(probenet, small.view)),
         "the probe fitted to ShadingNet's output": shaded(small.fit_light(predicted)),
         "ShadingNet's output enlarged": enlarged(predicted),
     }

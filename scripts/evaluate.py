@@ -21,12 +21,16 @@ from typing import cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
+import torch
+
 from backend import device as devices
 from backend import weights
 from backend.protocol import PenumbraError, write_json
 from backend.shading import evaluate
 from backend.shading.evaluate import results_table
 from backend.shading.network import ShadingNet
+from backend.shading.probe_network import ProbeNet
 from scripts import body_evaluation, object_evaluation, shadow_evaluation
 
 
@@ -36,19 +40,19 @@ def shading(options: argparse.Namespace) -> None:
 
     device = devices.pick(options.device)
 
-    def network(folder: Path) -> ShadingNet:
-        return cast(ShadingNet, weights.load_model(folder.name, folder.parent)[0]).to(device)
-
     methods: dict[str, evaluate.Method] = {
         "no harmonization": evaluate.no_harmonization,
         "constant: the plate's mean": evaluate.constant,
         "nine spherical harmonics of the plate": evaluate.nine_harmonics,
     }
     if options.without_rics:
-        methods["ShadingNet without RiCS"] = evaluate.by_network(network(options.without_rics))
-    full = network(options.weights)
+        methods["ShadingNet without RiCS"] = evaluate.by_network(_shadingnet(options.without_rics, device))
+    full = _shadingnet(options.weights, device)
     methods["ShadingNet"] = evaluate.by_network(full)
     methods["ShadingNet with the probe"] = evaluate.by_fitted_probe(full)
+    probenet = _probenet(options.probenet, device)
+    methods["ProbeNet, its suns spread"] = evaluate.by_probenet(probenet, sure=np.inf)
+    methods["ProbeNet"] = evaluate.by_probenet(probenet)
     methods["the probe with the true light"] = evaluate.true_light
 
     rows = []
@@ -65,11 +69,19 @@ def resolution(options: argparse.Namespace) -> None:
     from scripts import compare_resolution
 
     device = devices.pick(options.device)
-    network = cast(ShadingNet, weights.load_model(options.weights.name, options.weights.parent)[0]).to(device)
-    rows = compare_resolution.compare(network, options.hdri, options.people, options.samples, options.out)
+    networks = _shadingnet(options.weights, device), _probenet(options.probenet, device)
+    rows = compare_resolution.compare(*networks, options.hdri, options.people, options.samples, options.out)
     folders = " ".join(folder.name for folder in options.hdri)
     command = f"resolution --hdri {folders} --people {options.people} --samples {options.samples}"
     _report(options, command, rows, devices.describe(device))
+
+
+def _shadingnet(folder: Path, device: torch.device) -> ShadingNet:
+    return cast(ShadingNet, weights.load_model(folder.name, folder.parent)[0].to(device))
+
+
+def _probenet(folder: Path, device: torch.device) -> ProbeNet:
+    return cast(ProbeNet, weights.load_model(folder.name, folder.parent)[0].to(device))
 
 
 def characters(options: argparse.Namespace) -> None:
@@ -137,7 +149,8 @@ def main() -> int:
     what = parser.add_subparsers(required=True)
     p = _command(what, shading)
     p.add_argument("--data", type=Path, nargs="+", required=True, help="folders of test shards; each is a split")
-    p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "shadingnet", help="a folder of weights")
+    p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "shadingnet", help="a folder of ShadingNet's")
+    p.add_argument("--probenet", type=Path, default=weights.WEIGHTS / "probenet", help="a folder of ProbeNet's")
     p.add_argument("--without-rics", type=Path, help="weights of the ablation")
     p.add_argument("--frames", type=int, help="at most about this many frames of each folder, evenly spread")
     p.add_argument("--memory", type=float, default=6.0, help="GB")
@@ -146,7 +159,8 @@ def main() -> int:
     p.add_argument("--hdri", type=Path, nargs="*", default=[], help="folders of panoramas; those of the test split")
     p.add_argument("--people", type=int, default=8, help="how many people of the test split")
     p.add_argument("--samples", type=int, default=256, help="of Cycles, denoised")
-    p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "shadingnet", help="a folder of weights")
+    p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "shadingnet", help="a folder of ShadingNet's")
+    p.add_argument("--probenet", type=Path, default=weights.WEIGHTS / "probenet", help="a folder of ProbeNet's")
     p.add_argument("--device", default="auto")
     p.add_argument("--out", type=Path, required=True, help="folder for the picture")
     p = _command(what, characters)

@@ -2,6 +2,7 @@
 """Trains the networks.
 
 ``scripts/train.py shading --data DIR… --out DIR --minutes M [--export DIR]``
+``scripts/train.py probe --plates DIR… --out DIR --minutes M [--export DIR]``
 ``scripts/train.py lasor --motions DIR… --out DIR --minutes M [--export DIR]``
 ``scripts/train.py shadow --stage 1|2|3 --data DIR… --out DIR --minutes M [--predictors DIR] [--export DIR]``
 """
@@ -23,7 +24,8 @@ from scripts import body_training, object_training, run_options, shadow_training
 def shading(options: argparse.Namespace) -> None:
     """Train ShadingNet, or go on training it; write its weights where --export says."""
     from backend.shading import losses, network, train
-    from backend.shading.dataset import PlateData, ShadingData
+    from backend.shading.dataset import ShadingData
+    from backend.shading.plate_data import PlateData
 
     run_options.check(options)
     if not (options.data or options.plates):
@@ -65,6 +67,29 @@ def shading(options: argparse.Namespace) -> None:
         train.export(trainer, options.export, folders, run_options.command())
 
 
+def probe(options: argparse.Namespace) -> None:
+    """Train ProbeNet, or go on training it; write its weights where --export says."""
+    from backend.shading import probe_network, probe_train
+    from backend.shading.plate_data import PlateData
+
+    run_options.check(options)
+    plan = probe_train.Plan(
+        network=probe_network.ProbeNetConfig(options.width),
+        minutes=options.minutes,
+        steps=options.steps,
+        plates=options.batch,
+        rate=options.rate,
+        seed=options.seed,
+    )
+    trainer = probe_train.Trainer(plan, options.out, devices.pick(options.device))
+    data = PlateData(options.plates, options.seed)
+    held_out = data.hold_out(probe_train.HELD_OUT)
+    if trainer.run.done < 1:
+        probe_train.train(trainer, data, held_out, options.report)
+    if options.export:
+        probe_train.export(trainer, held_out, options.export, options.plates, run_options.command())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     what = parser.add_subparsers(required=True)
@@ -84,6 +109,13 @@ def main() -> int:
     p.add_argument("--no-rics", action="store_true", help="the ablation without the occlusion map")
     p.add_argument("--begin", type=Path, help="begin with the weights in this folder, as far as the sizes agree")
     p.add_argument("--no-critic", action="store_true", help="without D")
+    p = what.add_parser("probe", help=probe.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.set_defaults(run=probe)
+    p.add_argument("--plates", type=Path, nargs="+", required=True, help="folders of shards of plates")
+    run_options.add(p)
+    p.add_argument("--batch", type=int, default=128, help="plates")
+    p.add_argument("--rate", type=float, default=1e-3, help="learning rate")
+    p.add_argument("--width", type=int, default=384, help="of the network's first layer")
     body_training.add_command(what)
     object_training.add_command(what)
     shadow_training.add_arguments(what.add_parser("shadow", help="the shadow networks, in three stages"))

@@ -20,6 +20,7 @@ SHARED = [
     "backend/import_jobs.py",
     "backend/body/data.py",
     "backend/rays/directions.py",
+    "backend/shading/bounce.py",
     "backend/shading/formula.py",
 ]
 FOLDERS = {"blender_addon", "backend", "assets", "scripts", "tests", "docs"}

@@ -23,10 +23,10 @@ from ..rays.directions import unpack_bits
 from ..rays.scene import RayScene
 from ..shading import harmonize
 from ..shading.crop import CROP, crop
-from ..shading.harmonize import CroppedView, View
 from ..shading.network import ShadingNet
 from ..shading.panorama import LUMINANCE
 from ..shading.probe import LightProbe
+from ..shading.views import CroppedView, View
 
 TURNS = 4
 USUAL = 0.3  # luminance of the first turn's albedo, in the mean

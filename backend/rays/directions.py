@@ -49,7 +49,10 @@ Index 12·i + j has the polar angle 30°·(i + 1) from +y, and the azimuth 30°�
 SOLID_ANGLES = _solid_angles()
 """(62,) float32 steradians: the Voronoi cell of each direction; their sum is 4π."""
 
-for _table in (RICS_DIRECTIONS, SOLID_ANGLES):
+MIRRORED = np.argmax((RICS_DIRECTIONS * [-1, 1, 1]) @ RICS_DIRECTIONS.T, axis=1)
+"""(62,) int: the index of each direction's image in a mirror that changes the sign of x."""
+
+for _table in (RICS_DIRECTIONS, SOLID_ANGLES, MIRRORED):
     _table.setflags(write=False)
 
 

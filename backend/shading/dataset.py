@@ -21,11 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..images import srgb_decode, srgb_encode
 from ..protocol import PenumbraError
-from . import overview
 from .crop import CROP
 from .light_code import MIRRORED, facing_shading
 from .losses import edge_importance
@@ -87,25 +85,16 @@ class Batch(NamedTuple):
         return Batch(*(t if n in kept else t[..., ::2, ::2] for n, t in zip(self._fields, self, strict=True)))
 
 
-class Lesson(NamedTuple):
-    """Plates alone, as f's overview sees them, and their light."""
-
-    features: Tensor  # (B, 4096), see `overview`
-    facing: Tensor  # (B, 6, 3), as in `Batch`
-
-    def to(self, device: torch.device) -> Lesson:
-        return Lesson(*(t.to(device, non_blocking=True) for t in self))
-
-
 def read_shard(path: Path) -> list[Frame]:
     """The frames of one shard. Raises PenumbraError where the file is none."""
-    with _reading(path):
-        arrays = _arrays(path)
+    arrays = read_arrays(path)
+    with reading(path):
         return [_compact(arrays, i) for i in range(len(arrays["alpha"]))]
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Turns what a damaged shard raises into a PenumbraError."""
     try:
         yield
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as problem:
@@ -114,12 +103,13 @@ def _reading(path: Path) -> Iterator[None]:
         ) from problem
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as data:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What one shard holds. Raises PenumbraError where the file is none."""
+    with reading(path), np.load(path, allow_pickle=False) as data:
         return {name: data[name] for name in data.files}
 
 
-def _shards(folders: list[Path]) -> list[Path]:
+def shards(folders: list[Path]) -> list[Path]:
     """Raises PenumbraError where there is none."""
     paths = [path for folder in folders for path in sorted(Path(folder).glob("shard_*.npz"))]
     if not paths:
@@ -157,7 +147,7 @@ class ShadingData:
 
         Raises PenumbraError where there is no shard.
         """
-        paths = _shards(folders)
+        paths = shards(folders)
         np.random.default_rng(0).shuffle(paths)  # type: ignore[arg-type]
         self.frames: list[Frame] = []
         self.bytes, self.left_out = 0, 0
@@ -183,52 +173,9 @@ class ShadingData:
         """The three views of a random moment under one of its lights, augmented alike."""
         first = VIEWS * int(random.integers(self.moments))
         light = int(random.integers(len(self.frames[first].plates)))
-        gain, mirrored = _gain(random), random.random() < 0.5
+        gain, mirrored = another_gain(random), random.random() < 0.5
         views = [exposed(view(frame, light), gain) for frame in self.frames[first : first + VIEWS]]
         return [mirror(v) for v in views] if mirrored else views
-
-
-class PlateData:
-    """Photographs of the data sets' tier "plates", as f's overview sees them, with the light they were taken in.
-
-    features: (N, 4096) float16, `overview.features`, which take longer to count than to learn from; facing: (N, 6, 3).
-    """
-
-    def __init__(self, folders: list[Path], seed: int = 0) -> None:
-        """Every plate is exposed anew, as the frames are. Raises PenumbraError where there is no shard."""
-        random, features, facing = np.random.default_rng([seed, 8]), [], []
-        for path in tqdm(_shards(folders), desc="Looking at plates", unit="shard"):
-            with _reading(path):
-                arrays = _arrays(path)
-                light = facing_shading(arrays["radiance"], arrays["suns"]).astype(np.float32)
-                lit = [_exposed_anew(*pair, random) for pair in zip(arrays["plate"], light, strict=True)]
-            plates = torch.from_numpy(np.stack([plate for plate, _ in lit])).permute(0, 3, 1, 2)
-            features.append(overview.features(plates).half())
-            facing += [light for _, light in lit]
-        self.features, self.facing = torch.cat(features), torch.from_numpy(np.stack(facing))
-
-    def draw(self, random: np.random.Generator, count: int) -> Lesson:
-        """Random plates, every other one mirrored."""
-        chosen = torch.from_numpy(random.integers(len(self.features), size=count))
-        features, facing = self.features[chosen].float(), self.facing[chosen]
-        turned = torch.from_numpy(random.random(count) < 0.5)[:, None]
-        return Lesson(
-            torch.where(turned, overview.mirrored(features), features),
-            torch.where(turned[..., None], facing[:, list(MIRRORED)], facing),
-        )
-
-
-def _exposed_anew(plate: np.ndarray, facing: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(128, 128, 3) float32 display-encoded, and (6, 3), of an 8-bit plate."""
-    codes = np.repeat(np.arange(256, dtype=np.float32)[:, None] / 255, 3, 1)
-    lit = exposed({"plate": codes, "shading": codes, "facing": facing}, _gain(random))
-    channels = [lit["plate"][:, c][plate[..., c]] for c in range(3)]
-    return np.stack(channels, -1).astype(np.float32), lit["facing"]
-
-
-def _gain(random: np.random.Generator) -> np.ndarray:
-    """(3,) another exposure and white balance."""
-    return np.exp(random.uniform(-0.35, 0.35) + random.normal(0, 0.06, 3)).astype(np.float32)
 
 
 def view(frame: Frame, light: int) -> dict[str, np.ndarray]:
@@ -248,16 +195,25 @@ def view(frame: Frame, light: int) -> dict[str, np.ndarray]:
     }
 
 
+def another_gain(random: np.random.Generator) -> np.ndarray:
+    """(3,) another exposure and white balance."""
+    return np.exp(random.uniform(-0.35, 0.35) + random.normal(0, 0.06, 3)).astype(np.float32)
+
+
 def exposed(images: dict[str, np.ndarray], gain: np.ndarray) -> dict[str, np.ndarray]:
     """The same photograph at another exposure and white balance: plate and shading times gain (3,), linear.
 
     What the plate has clipped stays clipped: how bright it was, the photograph does not tell.
     """
-    plate = images["plate"]
+    lit = {name: images[name] * gain for name in ("shading", "facing")}
+    return {**images, "plate": exposed_plate(images["plate"], gain), **lit}
+
+
+def exposed_plate(plate: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """A display-encoded plate (…, 3) at another exposure; see `exposed`."""
     display = srgb_encode(srgb_decode(plate) * gain)
     display = np.where(plate >= CLIPPED / 255, np.maximum(plate, display), display)
-    lit = {name: images[name] * gain for name in ("shading", "facing")}
-    return {**images, "plate": np.minimum(display, 1).astype(np.float32), **lit}
+    return np.minimum(display, 1).astype(np.float32)
 
 
 def mirror(images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

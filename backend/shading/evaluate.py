@@ -16,9 +16,12 @@ from ..images import srgb_decode, srgb_encode
 from ..rays.directions import cell_shares, unpack_bits
 from . import probe as probes
 from .baselines import fit_harmonics, plate_directions, shade_harmonics
+from .bounce import Surroundings, bounced, hidden_share
+from .crop import CROP
 from .dataset import Frame
 from .network import ShadingNet
 from .probe import LightProbe, Sun
+from .probe_network import SURE, ProbeNet
 
 BRIGHTEST = 4.0  # linear shading is clipped here
 EVEN = 0.05  # strength over mean shading under which light has no direction worth measuring
@@ -89,11 +92,17 @@ def sun_visibility(bits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def by_probe(probe: LightProbe, frame: Frame) -> Estimate:
-    """A probe's shading of a frame, and its dominant direction."""
-    hidden = unpack_bits(frame.bits)
+    """A probe's shading of a frame, with what the person throws on itself, and the probe's dominant direction."""
+    visible, normals = ~unpack_bits(frame.bits), frame.normal.astype(np.float32)
     suns = np.array([sun.direction for sun in probe.suns]).reshape(-1, 3)
-    shading = probe.shade(~hidden, frame.normal.astype(np.float32), sun_visibility(frame.bits)(suns))
-    return Estimate(shading, probe.dominant_direction)
+    shading = probe.shade(visible, normals, sun_visibility(frame.bits)(suns))
+    return Estimate(shading + _bounced(frame, shading), probe.dominant_direction)
+
+
+def _bounced(frame: Frame, shading: np.ndarray) -> np.ndarray:
+    """(P, 3) what the person throws on itself, lit by a shading (P, 3)."""
+    hidden = hidden_share(~unpack_bits(frame.bits), frame.normal.astype(np.float32))
+    return bounced(shading, frame.albedo.astype(np.float32), hidden, Surroundings(frame.pixels, CROP))
 
 
 def no_harmonization(frame: Frame, light: int) -> Estimate:
@@ -136,8 +145,18 @@ def by_fitted_probe(network: ShadingNet) -> Method:
 
     def estimate(frame: Frame, light: int) -> Estimate:
         shading = _predict(network, frame, light)[frame.pixels]
-        fitted = probes.fit(shading, frame.bits, frame.normal, frame.alpha, sun_visibility=sun_visibility(frame.bits))
+        direct = shading - _bounced(frame, shading)
+        fitted = probes.fit(direct, frame.bits, frame.normal, frame.alpha, sun_visibility=sun_visibility(frame.bits))
         return by_probe(fitted, frame)
+
+    return estimate
+
+
+def by_probenet(network: ProbeNet, sure: float = SURE) -> Method:
+    """The light that ProbeNet reads off the plate. sure: see `probe_network.to_probe`."""
+
+    def estimate(frame: Frame, light: int) -> Estimate:
+        return by_probe(network.predict(frame.plates[light].astype(np.float32) / 255, sure=sure), frame)
 
     return estimate
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Harmonize Shading: a job folder of posed meshes, passes and plates becomes shading, shadow and occlusion images.
 
-Two rounds over the frames: the first estimates the light of each plate on the character's 128-pixel crop, as the
-RiCS paper has it; the second shades every pixel with the light that all frames agree on, and casts the shadow.
+Two rounds over the frames: the first estimates the light of each plate (`estimators`); the second shades every pixel
+with the light that all frames agree on, and casts the shadow.
 """
 
 from __future__ import annotations
@@ -14,66 +14,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 
 from .. import device as devices
 from .. import multilayer
-from ..images import Passes, read_image, read_passes, srgb_encode, write_exr
-from ..protocol import (
-    CHARACTER,
-    Camera,
-    Frame,
-    FrameResult,
-    HarmonizeJob,
-    HarmonizeResult,
-    PenumbraError,
-    load_meshes,
-    replacing,
-    write_json,
-)
+from ..images import write_exr
+from ..protocol import Frame, FrameResult, HarmonizeJob, HarmonizeResult, replacing, write_json
 from ..rays import rics
-from ..rays.camera import crop_camera
-from ..rays.scene import RayScene
 from ..shadow.cast import cast_shadow
-from ..weights import load_model
+from . import estimators, visibility
 from . import probe as probes
-from . import visibility
-from .crop import CROP, Box, crop, crop_box, crop_normals, plate_box
-from .network import ShadingNet
+from .bounce import Surroundings, bounced, hidden_share
 from .probe import LightProbe
+from .views import View
 
 Progress = Callable[[str, float], None]
 
-UNSURE = 0.2  # confidence below which the artist is told
 SMOOTHING = 3.0  # frames; standard deviation over which the light of a moving plate is averaged
-
-
-@dataclass
-class View:
-    """One frame before its light is known. Arrays are (height, width, …), as `images.Passes` describes them."""
-
-    frame: Frame
-    camera: Camera
-    scene: RayScene
-    passes: Passes
-    plate: np.ndarray
-
-    @classmethod
-    def open(cls, folder: Path, frame: Frame) -> View:
-        """Read a frame of a job. Raises PenumbraError where the plate does not fit or the character is not in it."""
-        camera = frame.camera
-        plate = read_image(folder / frame.plate, frame.plate_colorspace)
-        if plate.shape[:2] != (camera.height, camera.width):
-            raise PenumbraError("The plate has not the size of the render.", "Run Harmonize Shading again.")
-        passes = read_passes(folder / frame.passes, frame.pass_names, camera)
-        if not (passes.alpha > 0).any():
-            raise PenumbraError(
-                f"The character is not in the camera's view at frame {frame.number}.",
-                "Move the camera or the character, or choose other frames.",
-            )
-        return cls(frame, camera, RayScene(load_meshes(folder / frame.meshes)), passes, plate)
 
 
 def harmonize(folder: Path, progress: Progress, device: str = "auto") -> HarmonizeResult:
@@ -84,20 +43,20 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto") -> Harmoni
     """
     job = HarmonizeJob.load(folder)
     clock = Clock(progress, len(job.frames))
-    clock.begin("Loading ShadingNet")
+    clock.begin("Loading the network")
     chosen = devices.pick(job.device if device == "auto" else device)
     if all(frame.light for frame in job.frames):
-        lights = estimates = [LightProbe.load(folder / frame.light) for frame in job.frames]
+        lights = [LightProbe.load(folder / f.light).seen_from(f.camera.world_from_camera) for f in job.frames]
+        notices = ()
     else:
-        module, config = load_model("shadingnet")
-        network = cast(ShadingNet, module).to(chosen)
+        estimator = estimators.load(job.estimator, chosen)
         estimates = []
         for frame in job.frames:
             clock.begin("Estimating the light")
-            kept = _estimate_path(folder, frame, config["sha256"])
-            estimates.append(_resumed_estimate(kept, frame) or estimate_light(network, folder, frame))
+            kept = _estimate_path(folder, frame, estimator.key)
+            estimates.append(_resumed_estimate(kept, frame) or estimator.estimate(View.open(folder, frame)))
             estimates[-1].save(kept)
-        lights = settle(job.frames, estimates)
+        lights, notices = settle(job.frames, estimates), estimator.notices(estimates)
     results = []
     for frame, light in zip(job.frames, lights, strict=True):
         if job.only_light:
@@ -105,72 +64,11 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto") -> Harmoni
         else:
             results.append(_resumed_result(folder, frame, light) or render_frame(folder, frame, light, job, clock))
     clock.end()
-    result = HarmonizeResult(tuple(results), clock.seconds, chosen.type, devices.versions(), tuple(_notices(estimates)))
+    result = HarmonizeResult(tuple(results), clock.seconds, chosen.type, devices.versions(), notices)
     if job.multilayer:
         result = multilayer.with_layers(folder, result)
     result.save(folder)
     return result
-
-
-def estimate_light(network: ShadingNet, folder: Path, frame: Frame) -> LightProbe:
-    """The light of the plate: ShadingNet shades the character's crop, and the probe is fitted to its shading."""
-    seen = CroppedView.of(View.open(folder, frame))
-    return seen.fit_light(seen.predict(network))
-
-
-@dataclass(frozen=True)
-class CroppedView:
-    """A view as ShadingNet sees it: the character's square `box` at 128 × 128 pixels, traced anew.
-
-    albedo, normal: (128, 128, 3), and alpha: (128, 128), averaged over what each pixel covers.
-    """
-
-    view: View
-    box: Box
-    surface: rics.SurfaceMap
-    albedo: np.ndarray
-    normal: np.ndarray
-    alpha: np.ndarray
-
-    @classmethod
-    def of(cls, view: View) -> CroppedView:
-        """Raises PenumbraError where the character is too small to be shaded."""
-        passes = view.passes
-        box = crop_box(passes.alpha)
-        if box is None:
-            raise _too_small(view.frame)
-        surface = rics.trace(view.scene, crop_camera(view.camera, box, (CROP, CROP)))
-        alpha = crop(passes.alpha, box)
-        if np.count_nonzero(surface.valid & (alpha > 0.5)) < 16:
-            raise _too_small(view.frame)
-        albedo = crop(passes.albedo, box, passes.alpha)
-        return cls(view, box, surface, albedo, crop_normals(passes.normal, box, passes.alpha), alpha)
-
-    def predict(self, network: ShadingNet) -> np.ndarray:
-        """ShadingNet's shading, (128, 128, 3)."""
-        camera = self.view.camera
-        return network.predict(
-            srgb_encode(np.clip(self.view.plate, 0, 1)),
-            self.albedo,
-            self.normal,
-            self.surface.bits,
-            self.alpha,
-            plate_box(self.box, camera.width, camera.height),
-        )
-
-    def fit_light(self, shading: np.ndarray) -> LightProbe:
-        """The light that explains a shading (128, 128, 3) best."""
-        at = self.surface.valid
-        return probes.fit(
-            shading[at],
-            self.surface.bits[at],
-            self.normal[at],
-            np.where(self.alpha[at] > 0.5, self.alpha[at], 0),
-            world_from_camera=self.view.camera.world_from_camera,
-            sun_visibility=lambda directions: rics.light_visibility(
-                self.view.scene, self.surface, directions, (CHARACTER,)
-            ),
-        )
 
 
 def settle(frames: tuple[Frame, ...], estimates: list[LightProbe]) -> list[LightProbe]:
@@ -233,7 +131,10 @@ def shade(view: View, light: LightProbe, surface: rics.SurfaceMap | None = None)
     normals = np.where(detailed.any(axis=-1, keepdims=True), detailed, surface.normal[at])
     cells = visibility.cell_visibility(view.scene, surface)
     suns = visibility.sun_visibility(view.scene, surface, light.suns)
-    return Lighting(surface, normals, cells, suns, light.shade(cells, normals, suns))
+    shading = light.shade(cells, normals, suns)
+    around = Surroundings(np.flatnonzero(at), at.shape[1])
+    shading += bounced(shading, view.passes.albedo[at], hidden_share(cells, normals), around)
+    return Lighting(surface, normals, cells, suns, shading)
 
 
 def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shadow: np.ndarray) -> FrameResult:
@@ -272,9 +173,9 @@ def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shad
 # An interrupted animation goes on in its folder: what was estimated or rendered from the same input is not done again.
 
 
-def _estimate_path(folder: Path, frame: Frame, weights: str) -> Path:
-    """weights: the network's SHA-256, as other weights estimate another light."""
-    return folder / f"estimate_{frame.number:04d}_{frame.key}_{weights[:8]}.json"
+def _estimate_path(folder: Path, frame: Frame, estimator: str) -> Path:
+    """estimator: its key, as another one estimates another light."""
+    return folder / f"estimate_{frame.number:04d}_{frame.key}_{estimator}.json"
 
 
 def _resumed_estimate(path: Path, frame: Frame) -> LightProbe | None:
@@ -307,7 +208,7 @@ class Clock:
 
     # Shares of the work, from timing a 1080p frame; those after the first stage are divided among the frames.
     SHARES: ClassVar[dict[str, float]] = {
-        "Loading ShadingNet": 0.05,
+        "Loading the network": 0.05,
         "Estimating the light": 0.15,
         "Tracing and shading": 0.25,
         "Casting the shadow": 0.45,
@@ -324,20 +225,6 @@ class Clock:
         if self._stage:
             spent = time.perf_counter() - self._since
             self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + spent
-            once = self._stage == "Loading ShadingNet"
+            once = self._stage == "Loading the network"
             self.done = min(1.0, self.done + self.SHARES[self._stage] / (1 if once else self.frames))
             self._stage = ""
-
-
-def _notices(estimates: list[LightProbe]) -> list[str]:
-    unsure = min(estimate.confidence for estimate in estimates)
-    if unsure >= UNSURE:
-        return []
-    return [f"The plate tells little about its light (confidence {unsure:.0%}): check the side that it comes from."]
-
-
-def _too_small(frame: Frame) -> PenumbraError:
-    return PenumbraError(
-        f"The character covers too few pixels at frame {frame.number} to be shaded.",
-        "Move the camera closer, or render at a higher resolution.",
-    )

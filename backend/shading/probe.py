@@ -104,12 +104,14 @@ class LightProbe:
         )
 
     def seen_from(self, world_from_camera: np.ndarray) -> LightProbe:
-        """The same light in the axes of a camera with this (3, 3) rotation.
+        """The same light in the axes of a camera with this (3, 3) or (4, 4) pose.
 
         Each new cell gets the mean of the old ones over its area, so even light stays even and energy is kept to 1 %;
         the picture blurs by up to a cell, suns turn exactly.
         """
         turn = np.asarray(world_from_camera)[:3, :3].T @ self.world_from_camera
+        if np.allclose(turn, np.eye(3), atol=1e-6):
+            return self
         samples = probe_fit.fibonacci_sphere(40_000)
         overlap = np.zeros((CELLS, CELLS))
         np.add.at(overlap, (nearest_cell(samples @ turn.T), nearest_cell(samples)), 1.0)

@@ -26,10 +26,11 @@ from .. import device as devices
 from ..images import srgb_decode, write_png
 from ..training import Run, RunPlan, data_cards, follow
 from ..weights import load_state, save_model
-from .dataset import VIEWS, Batch, Lesson, PlateData, ShadingData, batches, collate, view
+from .dataset import VIEWS, Batch, ShadingData, batches, collate, view
 from .light_code import light_code, told_wrong
 from .losses import LossWeights, judgement, reconstruction
 from .network import ShadingConfig, ShadingDiscriminator, ShadingNet, crop_map
+from .plate_data import Lesson, PlateData
 
 BUNDLED = ShadingConfig(
     encoder_stem=8,

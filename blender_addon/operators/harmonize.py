@@ -14,13 +14,13 @@ from .running import RunsJob
 
 def requested(context: bpy.types.Context) -> Request:
     """What the scene's settings and the selection ask for. Raises PenumbraError where something is missing."""
-    scene = context.scene
+    scene, character = context.scene, properties.chosen_character(context)
     return Request(
         scene,
         context.view_layer,
-        properties.chosen_character(context),
+        character,
         properties.chosen_frames(scene),
-        properties.export_settings(scene),
+        properties.lit_settings(scene, character.name),
         properties.output_folder(scene),
     )
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Relight: turn, dim or colour the light that was found, adjusted in the panel of the last operation."""
+"""The light that was found: turned, dimmed or coloured in the panel of the last operation, or given to the scene."""
 
 from __future__ import annotations
 
 import bpy
 
-from .. import relight
+from .. import relight, scene_light
 from .result import OnResult
 
 
@@ -32,4 +32,14 @@ class PENUMBRA_OT_relight(OnResult, bpy.types.Operator):  # noqa: N801
         relight.relight(scene, character, relight.Change(self.turn, self.sky, self.sun, tuple(self.colour)))
 
 
-CLASSES = (PENUMBRA_OT_relight,)
+class PENUMBRA_OT_light_from_plate(OnResult, bpy.types.Operator):  # noqa: N801
+    """Light the scene as the plate is lit, with a Sun and a World, so that renders agree with the result"""
+
+    bl_idname = "penumbra.light_from_plate"
+    bl_label = "Light from Plate"
+
+    def act(self, scene: bpy.types.Scene, character: str) -> None:
+        scene_light.add(scene, character)
+
+
+CLASSES = (PENUMBRA_OT_relight, PENUMBRA_OT_light_from_plate)

@@ -132,7 +132,7 @@ def main() -> None:
         sys.exit(1)
     if _behaviour == "mute":
         time.sleep(60)
-    version = 999 if _behaviour == "stranger" else 3
+    version = 999 if _behaviour == "stranger" else 4
     _send("hello", protocol=version, device="cpu", versions={"python": sys.version.split()[0]})
     for line in sys.stdin:
         message = json.loads(line)

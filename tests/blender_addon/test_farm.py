@@ -95,6 +95,18 @@ def test_a_scene_that_has_changed_is_lit_anew(farm_scene: Path) -> None:
     assert "Rig/frame_0002.json" not in changed, "another task's"
 
 
+def test_another_estimator_is_asked_anew(farm_scene: Path) -> None:
+    light = farm_scene / "out" / "Rig" / "light_0001_to_0001" / "light_0001.json"
+    assert harmonize("--frames", "1", "--out", farm_scene / "out") == cli.DONE
+    told = light.stat().st_mtime_ns
+    bpy.context.scene.penumbra.estimator = "shadingnet"
+    assert harmonize("--frames", "1", "--out", farm_scene / "out") == cli.DONE
+    asked = light.stat().st_mtime_ns
+    assert asked > told
+    assert harmonize("--frames", "1", "--out", farm_scene / "out") == cli.DONE
+    assert light.stat().st_mtime_ns == asked
+
+
 def test_a_frame_that_failed_leaves_no_record(harmonized_by, scene, tmp_path: Path) -> None:
     harmonized_by("crash")
     assert harmonize("--out", tmp_path / "out") == cli.FAILED

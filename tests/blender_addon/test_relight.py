@@ -31,36 +31,45 @@ NORMALS = np.float32([(1, 0, 0), (-1, 0, 0), (0, 0, 1), (0, 1, 0)])  # right, le
 OPEN = np.ones((4, 62), np.float32)
 
 
+def shade(light: dict[str, object], normals: np.ndarray, cells: np.ndarray, suns: np.ndarray, change: Change):
+    """(N, 3) shading of points with these visibilities in [0, 1]."""
+    nothing = np.zeros(0, int)
+    share = [np.round(255 * part).astype(np.uint8) for part in (cells, suns)]
+    black = np.zeros_like(normals)  # throws no light on itself
+    kept = relight.Kept(light, np.ones((1, len(normals)), bool), normals, black, *share, nothing, nothing)
+    return kept.shade(relight.changed(light, change))
+
+
 def test_a_quarter_turn_brings_the_light_from_the_right_behind_the_scene() -> None:
     """Anticlockwise from above, +x becomes +y, which is away from this camera; the other way, toward it."""
     sun, seen = probe((from_right(),)), np.ones((4, 1), np.float32)
-    np.testing.assert_allclose(relight.shade(sun, NORMALS, OPEN, seen, Change())[:, 0], (1, 0, 0, 0), atol=1e-6)
-    away = relight.shade(sun, NORMALS, OPEN, seen, Change(turn=np.pi / 2))
+    np.testing.assert_allclose(shade(sun, NORMALS, OPEN, seen, Change())[:, 0], (1, 0, 0, 0), atol=1e-6)
+    away = shade(sun, NORMALS, OPEN, seen, Change(turn=np.pi / 2))
     np.testing.assert_allclose(away[:, 0], (0, 0, 0, 0), atol=1e-6)
-    toward = relight.shade(sun, NORMALS, OPEN, seen, Change(turn=-np.pi / 2))
+    toward = shade(sun, NORMALS, OPEN, seen, Change(turn=-np.pi / 2))
     np.testing.assert_allclose(toward[:, 0], (0, 0, 1, 0), atol=1e-6)
 
 
 def test_cells_turn_like_suns() -> None:
     light = np.zeros((62, 3))
     light[np.argmax(RICS_DIRECTIONS @ (1, 0, 0))] = 10
-    shaded = relight.shade(probe(radiance=light), NORMALS, OPEN, np.zeros((4, 0)), Change(turn=-np.pi / 2))[:, 0]
+    shaded = shade(probe(radiance=light), NORMALS, OPEN, np.zeros((4, 0)), Change(turn=-np.pi / 2))[:, 0]
     assert shaded[2] > 3 * max(shaded[0], shaded[1])
 
 
 def test_what_is_hidden_from_the_turned_sun_stays_dark() -> None:
     hidden = OPEN.copy()
     hidden[:, RICS_DIRECTIONS[:, 2] > 0.4] = 0  # nothing arrives from the camera's side
-    shaded = relight.shade(probe((from_right(),)), NORMALS, hidden, np.ones((4, 1)), Change(turn=-np.pi / 2))
+    shaded = shade(probe((from_right(),)), NORMALS, hidden, np.ones((4, 1)), Change(turn=-np.pi / 2))
     assert shaded[2, 0] < 0.05
 
 
 def test_strength_and_colour() -> None:
     sun = probe((from_right(2.0),), radiance=np.ones((62, 3)))
-    whole = relight.shade(sun, NORMALS, OPEN, np.ones((4, 1)), Change())
-    no_sun = relight.shade(sun, NORMALS, OPEN, np.ones((4, 1)), Change(sun=0))
+    whole = shade(sun, NORMALS, OPEN, np.ones((4, 1)), Change())
+    no_sun = shade(sun, NORMALS, OPEN, np.ones((4, 1)), Change(sun=0))
     np.testing.assert_allclose(whole[0] - no_sun[0], 2, atol=1e-5)
-    red = relight.shade(sun, NORMALS, OPEN, np.ones((4, 1)), Change(colour=(1, 0, 0)))
+    red = shade(sun, NORMALS, OPEN, np.ones((4, 1)), Change(colour=(1, 0, 0)))
     np.testing.assert_allclose(red[:, 0], whole[:, 0], atol=1e-6)
     assert not red[:, 1:].any()
 
@@ -70,7 +79,7 @@ def test_the_operator_writes_beside_and_goes_back(harmonized_by, scene, tmp_path
     bpy.ops.penumbra.harmonize()
     monkeypatch.setattr(preferences, "backend", lambda: pytest.fail("no backend is needed"))
     (tmp_path / "penumbra" / "Rig" / "rics_0001.npz").unlink()
-    with pytest.raises(RuntimeError, match="not beside the images"):
+    with pytest.raises(RuntimeError, match="not beside its images"):
         bpy.ops.penumbra.relight(sky=0.5)
     folder, shape = tmp_path / "penumbra" / "Rig", (64, 96)
     valid = np.zeros(shape, bool)

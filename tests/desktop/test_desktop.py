@@ -57,6 +57,10 @@ def test_harmonize_button(installed):
     assert names == ["ready", "progress", "cancelled", "done", "compositor", "undone"]
 
 
+def test_the_sun_of_the_plate_can_be_turned(installed):
+    assert run_scenario(installed, "click_light.py") == ["given", "turned"]
+
+
 def test_import_button(installed):
     folder = installed[1]
     photograph = folder / "astronaut.png"

@@ -20,11 +20,12 @@ from backend.rays.rics import trace  # noqa: E402
 from backend.rays.scene import RayScene  # noqa: E402
 from backend.shading.crop import crop  # noqa: E402
 from backend.shading.environments import part_suns  # noqa: E402
-from backend.shading.harmonize import CroppedView, View, shade  # noqa: E402
+from backend.shading.harmonize import shade  # noqa: E402
 from backend.shading.panorama import pixel_directions  # noqa: E402
 from backend.shading.photograph import background  # noqa: E402
 from backend.shading.probe import LightProbe, Sun  # noqa: E402
 from backend.shading.traced import Light  # noqa: E402
+from backend.shading.views import CroppedView, View  # noqa: E402
 from backend.shadow.cast import cast_shadow  # noqa: E402
 from scripts import compare_characters, compare_resolution  # noqa: E402
 from scripts.scenes import in_panorama  # noqa: E402
@@ -118,9 +119,13 @@ def test_what_reaches_full_resolution() -> None:
         def predict(self, plate, albedo, normal, bits, alpha, box) -> np.ndarray:
             return crop(truth, small.box, passes.alpha)
 
-    found = compare_resolution.estimates(Oracle(), small, truth, light)  # type: ignore[arg-type]
+    class Knowing:
+        def predict(self, plate, world_from_camera) -> LightProbe:
+            return light
+
+    found = compare_resolution.estimates(Oracle(), Knowing(), small, truth, light)  # type: ignore[arg-type]
     error = {k: float(((e.shading - truth)[surface.valid] ** 2).mean()) for k, e in found.items()}
-    assert error["the probe with the true light"] == 0
+    assert error["the probe with the true light"] == error["ProbeNet"] == 0
     assert error["the probe fitted to ShadingNet's output"] < 0.4 * error["ShadingNet's output enlarged"]
     assert error["ShadingNet's output enlarged"] == error["the true 128 pixels enlarged"]
     assert error["ShadingNet's output enlarged"] < 0.05 * float(truth[surface.valid].var())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Harmonize Shading from a job folder to images, on a generated person before an even plate."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,21 @@ import pytest
 
 from backend.body import people
 from backend.images import read_exr, write_exr, write_png
-from backend.protocol import Cancelled, Frame, HarmonizeJob, HarmonizeResult, Mesh, PenumbraError, save_meshes
+from backend.protocol import (
+    PROBENET,
+    SHADINGNET,
+    Cancelled,
+    Frame,
+    HarmonizeJob,
+    HarmonizeResult,
+    Mesh,
+    PenumbraError,
+    save_meshes,
+)
 from backend.rays import camera as cameras
 from backend.rays import rics
 from backend.rays.scene import RayScene
+from backend.shading import estimators
 from backend.shading import harmonize as pipeline
 from backend.shading.probe import CELLS, LightProbe, Sun
 
@@ -61,6 +73,11 @@ def sunny(world_from_camera: np.ndarray) -> LightProbe:
     return LightProbe(radiance, np.zeros(3, np.float32), (sun,), world_from_camera[:3, :3])
 
 
+def told_is(monkeypatch, estimate) -> None:
+    """Whatever the job asks for, `estimate` tells the light."""
+    monkeypatch.setattr(estimators, "load", lambda *_: estimators.Estimator(estimate, "told", 0.0))
+
+
 def rgb(path: Path) -> np.ndarray:
     channels = read_exr(path)
     return np.stack([channels[c] for c in "RGB"], axis=-1)
@@ -69,7 +86,7 @@ def rgb(path: Path) -> np.ndarray:
 def test_light_from_the_right_falls_on_the_right_and_the_shadow_to_the_left(tmp_path, person, monkeypatch):
     job = make_job(tmp_path, person)
     light = sunny(job.frames[0].camera.world_from_camera)
-    monkeypatch.setattr(pipeline, "estimate_light", lambda *_: light)
+    told_is(monkeypatch, lambda _: light)
     result = pipeline.harmonize(tmp_path, lambda *_: None)
     frame = HarmonizeResult.load(tmp_path).frames[0]
     assert result.frames[0] == frame
@@ -95,8 +112,9 @@ def test_light_from_the_right_falls_on_the_right_and_the_shadow_to_the_left(tmp_
     assert 0 < occlusion[covered].mean() < 0.6
 
 
-def test_bundled_weights_estimate_even_light_for_an_even_plate(tmp_path, person):
-    make_job(tmp_path, person)
+@pytest.mark.parametrize("estimator", [PROBENET, SHADINGNET])
+def test_bundled_weights_estimate_even_light_for_an_even_plate(tmp_path, person, estimator):
+    dataclasses.replace(make_job(tmp_path, person), estimator=estimator).save(tmp_path)
     stages = []
     result = pipeline.harmonize(tmp_path, lambda stage, fraction: stages.append((stage, fraction)))
     shading = rgb(tmp_path / result.frames[0].shading)
@@ -111,15 +129,29 @@ def test_bundled_weights_estimate_even_light_for_an_even_plate(tmp_path, person)
     assert set(result.seconds) == {stage for stage, _ in stages}
 
 
+def test_a_given_light_is_turned_to_the_camera(tmp_path, person):
+    job = make_job(tmp_path, person)
+    camera = job.frames[0].camera
+    turned = np.array([(0, 0, 1), (1, 0, 0), (0, 1, 0)]) @ camera.world_from_camera[:3, :3]
+    light = sunny(camera.world_from_camera)
+    light.seen_from(turned).save(tmp_path / "light.json")
+    frames = tuple(dataclasses.replace(frame, light="light.json") for frame in job.frames)
+    dataclasses.replace(job, frames=frames).save(tmp_path)
+    result = pipeline.harmonize(tmp_path, lambda *_: None)
+    used = LightProbe.load(tmp_path / result.frames[0].probe)
+    np.testing.assert_allclose(used.suns[0].direction, light.suns[0].direction, atol=1e-6)
+    np.testing.assert_allclose(used.radiance, light.radiance, atol=1e-6)
+
+
 def test_an_interrupted_animation_goes_on(tmp_path, person, monkeypatch):
     job = make_job(tmp_path, person, frames=3)
     calls = []
 
-    def estimate(network, folder, frame):
-        calls.append(frame.number)
+    def estimate(view):
+        calls.append(view.frame.number)
         return sunny(job.frames[0].camera.world_from_camera)
 
-    monkeypatch.setattr(pipeline, "estimate_light", estimate)
+    told_is(monkeypatch, estimate)
 
     def until_second_frame(stage: str, fraction: float) -> None:
         if stage == "Tracing and shading" and (tmp_path / "frame_0001.json").exists():

@@ -11,10 +11,10 @@ import torch
 
 from backend.images import srgb_encode
 from backend.shading import overview, plates
-from backend.shading.dataset import PlateData
-from backend.shading.light_code import MIRRORED, facing_shading, light_code
+from backend.shading.light_code import facing_shading, light_code
 from backend.shading.moments import Sources
 from backend.shading.network import ShadingNet
+from backend.shading.plate_data import PlateData
 from backend.weights import load_model
 
 SHAPE = (overview.SCALES, 2, overview.PARTS, overview.PARTS, len(overview.STRENGTHS), overview.WAYS)
@@ -50,16 +50,27 @@ def test_lessons_are_of_the_plates_and_of_their_mirror_images(tmp_path: Path) ->
     data = PlateData([tmp_path])
     lesson = data.draw(np.random.default_rng(0), 40)
     true = torch.from_numpy(facing_shading(made["radiance"], made["suns"])).float()
-    assert (data.facing / true - 1).abs().max() < 0.9, "exposed anew, by less than a stop"
+    assert (data.all.facing / true - 1).abs().max() < 0.9, "exposed anew, by less than a stop"
+    everything = data.all.to(torch.device("cpu"))
+    known = [everything, everything.mirrored()]
     seen = set()
-    for features, facing in zip(lesson.features, lesson.facing, strict=True):
-        for turned in (False, True):
-            all_features = overview.mirrored(data.features.float()) if turned else data.features.float()
-            all_facing = data.facing[:, list(MIRRORED)] if turned else data.facing
-            for number in range(3):
-                if torch.equal(features, all_features[number]) and torch.equal(facing, all_facing[number]):
-                    seen.add((number, turned))
+    for number in range(40):
+        one = [t[number] for t in lesson]
+        for turned, part in enumerate(known):
+            seen |= {(k, turned) for k in range(3) if all(map(torch.equal, one, (t[k] for t in part)))}
     assert len(seen) == 6
+
+
+def test_cells_and_sun_of_a_lesson_give_its_shading_facing_each_way(tmp_path: Path) -> None:
+    made = plates.shard(Sources.find("test", [], []), 13, 0, 24)
+    np.savez(tmp_path / "shard_00000.npz", **made)
+    for lesson in (whole := PlateData([tmp_path]).all, whole.mirrored()):
+        suns = np.zeros((24, 2, 7))
+        suns[:, 0, :6] = lesson.sun
+        lit = facing_shading(lesson.cells.numpy(), suns)
+        # A second sun lies in cells, which blurs it.
+        np.testing.assert_allclose(lit, lesson.facing, atol=0.06 * float(lesson.facing.max()))
+        assert np.abs(lit - lesson.facing.numpy()).mean() < 0.01 * float(lesson.facing.mean())
 
 
 def test_the_bundled_f_tells_the_side_of_the_light_in_unseen_places() -> None:

@@ -14,9 +14,10 @@ import torch
 from backend import weights
 from backend.protocol import PenumbraError
 from backend.shading import train
-from backend.shading.dataset import Lesson, ShadingData, collate, view
+from backend.shading.dataset import Batch, ShadingData, collate, view
 from backend.shading.network import ShadingConfig
 from backend.shading.overview import features
+from backend.shading.plate_data import Lesson
 
 from .analytic_shards import write_shard
 
@@ -38,6 +39,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ShadingData:
     folder = tmp_path_factory.mktemp("shards")
     write_shard(folder / "shard_00000.npz", moments=1, lights=1)
     return ShadingData([folder])
+
+
+def lesson_of(batch: Batch) -> Lesson:
+    """f needs no more of its light."""
+    nothing = torch.zeros(len(batch.plate), 62, 3)
+    return Lesson(features(batch.plate), batch.facing, nothing, nothing[:, :2].flatten(1))
 
 
 def test_a_run_learns_logs_and_exports(data: ShadingData, tmp_path: Path) -> None:
@@ -76,12 +83,12 @@ def test_a_stopped_run_goes_on_exactly(data: ShadingData, tmp_path: Path) -> Non
     batch = collate([view(frame, 0) for frame in data.frames])
     trainer = train.Trainer(plan, tmp_path, CPU)
     for _ in range(3):
-        trainer.train_step(batch, Lesson(features(batch.plate), batch.facing))
+        trainer.train_step(batch, lesson_of(batch))
     trainer.save()
     resumed = train.Trainer(plan, tmp_path, CPU)
     assert resumed.run.step == 3
     assert resumed.seen == trainer.seen == {"images": 9, "plates": 9}
-    kept, again = (t.train_step(batch, Lesson(features(batch.plate), batch.facing)) for t in (trainer, resumed))
+    kept, again = (t.train_step(batch, lesson_of(batch)) for t in (trainer, resumed))
     assert kept.keys() == again.keys()
     for name, loss in kept.items():
         torch.testing.assert_close(loss, again[name], msg=name)
@@ -92,7 +99,7 @@ def test_a_stopped_run_goes_on_exactly(data: ShadingData, tmp_path: Path) -> Non
 def test_in_the_lessons_g_does_not_look_at_what_f_tells(data: ShadingData, tmp_path: Path) -> None:
     plan = dataclasses.replace(PLAN, steps=10, lessons=1.0, halved=1.0)
     batch = collate([view(frame, 0) for frame in data.frames])
-    lesson = Lesson(features(batch.plate), batch.facing)
+    lesson = lesson_of(batch)
     blind = batch._replace(plate=torch.zeros_like(batch.plate))
     with_plate, without = (train.Trainer(plan, tmp_path / name, CPU) for name in ("a", "b"))
     first = with_plate.train_step(batch, lesson)
@@ -106,7 +113,7 @@ def test_f_learns_alone_and_g_stays_as_it_is(data: ShadingData, tmp_path: Path) 
     batch = collate([view(frame, 0) for frame in data.frames])
     trainer = train.Trainer(PLAN, tmp_path, CPU)
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-    losses = [trainer.train_step(None, Lesson(features(batch.plate), batch.facing))["lesson"] for _ in range(8)]
+    losses = [trainer.train_step(None, lesson_of(batch))["lesson"] for _ in range(8)]
     assert losses[-1] < losses[0]
     for name, value in trainer.network.state_dict().items():
         if name.startswith("generator"):

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Light from Plate: the light that was found as a Sun and a World, so that renders agree with the harmonized result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from ..backend.protocol import PenumbraError
+from ..backend.rays.directions import cell_shares
+from . import compat, passes
+from .relight import Lamp, Light
+
+OWNER = "penumbra_light"  # custom property of our suns and worlds: the character whose result they come from
+NUMBER = "penumbra_number"  # of our suns: which one of the probe's
+FORMER = "penumbra_former"  # of our world: the one that the scene had before
+STILL = np.radians(0.05)  # a sun that has turned less stands where rays were cast for it
+ROWS = 64  # of the world's picture
+
+
+def add(scene: bpy.types.Scene, character: str) -> list[bpy.types.Object]:
+    """Give the scene the light of a character's result at the current frame, or bring it up to date; returns its suns.
+
+    Raises PenumbraError where the result is missing or its light is not beside the images.
+    """
+    frame = passes.shown_frame(scene, character)
+    probe = read_probe(passes.kept_folder(scene, character, "probe", "json"), frame)
+    scene.world = _world(scene, character, probe)
+    suns = [_sun(scene, character, number, probe) for number in range(len(probe["suns"]))]
+    for surplus in suns_of(scene, character)[len(suns) :]:
+        bpy.data.lights.remove(surplus.data)
+    return suns
+
+
+def read_probe(folder: Path, frame: int) -> dict[str, Any]:
+    """A frame's light probe, as `LightProbe.to_json` of the backend has it."""
+    return json.loads((folder / f"probe_{frame:04d}.json").read_text("utf-8"))
+
+
+def suns_of(scene: bpy.types.Scene, character: str) -> list[bpy.types.Object]:
+    """The suns that `add` has given the scene for a character's result, the first one first."""
+    found = [obj for obj in scene.objects if obj.type == "LIGHT" and obj.get(OWNER) == character]
+    return sorted(found, key=lambda obj: obj[NUMBER])
+
+
+def probe_now(scene: bpy.types.Scene, character: str) -> dict[str, Any]:
+    """The light probe that the scene's suns and world make now. Raises PenumbraError where `add` has made none."""
+    if not is_given(scene, character):
+        raise PenumbraError(
+            "The scene has no light from this character's plate.", "Use Light from Plate, or take the light from there."
+        )
+    frame = passes.shown_frame(scene, character)
+    probe = read_probe(passes.kept_folder(scene, character, "probe", "json"), frame)
+    light = light_now(scene, character, probe)
+    lamps = [
+        {"direction": list(lamp.direction), "irradiance": list(lamp.irradiance), "half_angle": obj.data.angle / 2}
+        for lamp, obj in zip(light.lamps, suns_of(scene, character), strict=True)
+    ]
+    sky = {"radiance": light.radiance.tolist(), "constant": light.constant.tolist()}
+    return {**probe, **sky, "suns": lamps, "confidence": 1.0}
+
+
+def light_now(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> Light:
+    """The probe's light with its suns as they stand in the scene now, and its sky as strong as the world is."""
+    from_world = np.array(probe["world_from_camera"]).T
+    lamps = []
+    for obj in suns_of(scene, character):
+        toward = from_world @ np.array(obj.matrix_world.to_3x3().normalized().col[2])
+        irradiance = np.array(obj.data.color) * obj.data.energy / np.pi
+        number = obj[NUMBER]
+        found = probe["suns"][number]["direction"] if number < len(probe["suns"]) else -toward
+        there = number if np.dot(found, toward) > np.cos(STILL) else None
+        lamps.append(Lamp(toward, irradiance * (not obj.hide_render), there))
+    strength = np.float32(1)
+    if scene.world and scene.world.get(OWNER) == character:
+        strength = np.float32(_background(scene.world).inputs["Strength"].default_value)
+    sky = (np.array(probe[name], np.float32) * strength for name in ("radiance", "constant"))
+    return Light(*sky, tuple(lamps))
+
+
+def is_given(scene: bpy.types.Scene, character: str) -> bool:
+    """Whether something of the light that `add` has given the scene is still there."""
+    return bool(suns_of(scene, character) or (scene.world and scene.world.get(OWNER) == character))
+
+
+def panorama(probe: dict[str, Any], rows: int = ROWS) -> np.ndarray:
+    """(rows, 2 rows, 3) radiance without suns in all directions, as Blender's World takes it, row 0 on top.
+
+    The centre column looks along world +x, the left quarter along +y, the top row along +z. What nothing hides in the
+    probe, its constant, is even light here.
+    """
+    polar = (np.arange(rows) + 0.5) * np.pi / rows
+    azimuth = np.pi - (np.arange(2 * rows) + 0.5) * np.pi / rows
+    ring = np.sin(polar)[:, None]
+    upward = np.broadcast_to(np.cos(polar)[:, None], (rows, 2 * rows))
+    world = np.stack([ring * np.cos(azimuth), ring * np.sin(azimuth), upward], -1)
+    camera = world @ np.array(probe["world_from_camera"])  # the transposed rotation, from the left
+    light = cell_shares(camera) @ np.array(probe["radiance"], np.float32)
+    return (light + np.array(probe["constant"], np.float32)).astype(np.float32)
+
+
+def _sun(scene: bpy.types.Scene, character: str, number: int, probe: dict[str, Any]) -> bpy.types.Object:
+    existing = suns_of(scene, character)
+    if number < len(existing):
+        obj = existing[number]
+    else:
+        name = f"Sun of {character}" if number == 0 else f"Sun {number + 1} of {character}"
+        obj = bpy.data.objects.new(name, bpy.data.lights.new(name, "SUN"))
+        obj[OWNER], obj[NUMBER] = character, number
+        scene.collection.objects.link(obj)
+    sun = probe["suns"][number]
+    irradiance = np.maximum(sun["irradiance"], 0)
+    strongest = max(float(irradiance.max()), 1e-6)
+    obj.data.energy = np.pi * strongest  # shading is π-normalised
+    obj.data.color = irradiance / strongest
+    obj.data.angle = 2 * sun["half_angle"]
+    obj.data[OWNER] = character
+    direction = np.array(probe["world_from_camera"]) @ np.array(sun["direction"])
+    obj.rotation_mode = "XYZ"
+    obj.rotation_euler = Vector(direction).to_track_quat("Z", "Y").to_euler()
+    return obj
+
+
+def _world(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> bpy.types.World:
+    world = next((w for w in bpy.data.worlds if w.get(OWNER) == character), None)
+    if world is None:
+        world = bpy.data.worlds.new(f"Light of {character}")
+        world[OWNER] = character
+        compat.use_nodes(world)
+        if scene.world:
+            scene.world.use_fake_user = True  # it is the artist's: it stays in the file
+            world[FORMER] = scene.world
+    tree, background = world.node_tree, _background(world)
+    picture = next((node for node in tree.nodes if node.bl_idname == "ShaderNodeTexEnvironment"), None)
+    if picture is None:
+        picture = tree.nodes.new("ShaderNodeTexEnvironment")
+        picture.location = (background.location.x - 300, background.location.y)
+        tree.links.new(picture.outputs["Color"], background.inputs["Color"])
+    background.inputs["Strength"].default_value = 1.0
+    picture.image = _image(picture.image, f"Light of {character}", panorama(probe))
+    return world
+
+
+def _background(world: bpy.types.World) -> bpy.types.Node:
+    """The node that shines, which a new world has; the artist may have taken it away."""
+    tree = world.node_tree
+    found = next((node for node in tree.nodes if node.bl_idname == "ShaderNodeBackground"), None)
+    if found is None:
+        found = tree.nodes.new("ShaderNodeBackground")
+        output = tree.nodes.new("ShaderNodeOutputWorld")
+        tree.links.new(found.outputs["Background"], output.inputs["Surface"])
+    return found
+
+
+def _image(image: bpy.types.Image | None, name: str, pixels: np.ndarray) -> bpy.types.Image:
+    """A packed image of linear pixels (H, W, 3), row 0 on top; `image` itself where there is one."""
+    height, width = pixels.shape[:2]
+    image = image or bpy.data.images.new(name, width, height, float_buffer=True)
+    image.colorspace_settings.name = "Linear Rec.709"
+    opaque = np.dstack([pixels, np.ones((height, width), np.float32)])[::-1]
+    image.pixels.foreach_set(np.ascontiguousarray(opaque, np.float32).ravel())
+    image.update()
+    image.pack()
+    return image

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs inside a real Blender's window: harmonizes, gives the scene the plate's light, turns its Sun, and goes back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from driver import addon, check, click, key, open_scene, run, shown, until, window
+
+
+def scenario() -> Generator[float, None, None]:
+    """See `driver`."""
+    sidebar = yield from open_scene()
+    jobs, passes, scene_light = addon("jobs"), addon("passes"), addon("scene_light")
+    yield from click(sidebar, "bpy.ops.penumbra.harmonize()")
+    yield from until(lambda: jobs.latest() is not None and not jobs.running(), 540.0, "the job ends")
+    (name,) = passes.result_nodes(bpy.context.scene)
+    image = passes.role_image(name, "shading")
+    found = np.array(image.pixels)
+
+    button = f'bpy.ops.penumbra.light_from_plate(character="{name}")'
+    yield from click(sidebar, button)
+    suns = scene_light.suns_of(bpy.context.scene, name)
+    check(len(suns) == 1, f"the demo's plate has one sun, not {len(suns)}")
+    yield from shown("given")
+    check("shading_" in image.filepath, "the light found changes nothing")
+
+    for obj in bpy.context.view_layer.objects:
+        obj.select_set(obj == suns[0])
+    bpy.context.view_layer.objects.active = suns[0]
+    for pressed in ("R", "Z", "NINE", "ZERO", "RET"):
+        yield from key(pressed)
+    yield from until(lambda: not np.array_equal(np.array(image.pixels), found), 5.0, "the shading follows the Sun")
+    yield from until(lambda: "relit_" in image.filepath, 10.0, "the new shading is written")
+    area = next(a for a in window().screen.areas if a.type == "VIEW_3D")
+    area.ui_type = "IMAGE_EDITOR"
+    area.spaces[0].image = image
+    yield from shown("turned")
+
+    area.ui_type = "VIEW_3D"
+    yield 1.0
+    sidebar = next(r for r in area.regions if r.type == "UI")
+    yield from click(sidebar, button)
+    yield from until(lambda: "shading_" in image.filepath, 10.0, "the light found is back")
+    check(np.array_equal(np.array(image.pixels), found), "the shading is as it was")
+
+
+run(scenario())
