@@ -16,7 +16,7 @@ from ..backend.rays.directions import cell_shares
 from . import compat, passes
 from .relight import Lamp, Light
 
-OWNER = "penumbra_light"  # custom property of our suns and worlds: the character whose result they come from
+OWNER = "penumbra_light_of"  # custom property of our suns and worlds: the character whose result they come from
 NUMBER = "penumbra_number"  # of our suns: which one of the probe's
 FORMER = "penumbra_former"  # of our world: the one that the scene had before
 STILL = np.radians(0.05)  # a sun that has turned less stands where rays were cast for it
