@@ -21,7 +21,6 @@ from typing import cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
 import torch
 
 from backend import device as devices
@@ -51,7 +50,7 @@ def shading(options: argparse.Namespace) -> None:
     methods["ShadingNet"] = evaluate.by_network(full)
     methods["ShadingNet with the probe"] = evaluate.by_fitted_probe(full)
     probenet = _probenet(options.probenet, device)
-    methods["ProbeNet, its suns spread"] = evaluate.by_probenet(probenet, sure=np.inf)
+    methods["ProbeNet, its suns spread"] = evaluate.by_probenet(probenet, suns=False)
     methods["ProbeNet"] = evaluate.by_probenet(probenet)
     methods["the probe with the true light"] = evaluate.true_light
 

@@ -21,7 +21,7 @@ from .crop import CROP
 from .dataset import Frame
 from .network import ShadingNet
 from .probe import LightProbe, Sun
-from .probe_network import SURE, ProbeNet
+from .probe_network import ProbeNet
 
 BRIGHTEST = 4.0  # linear shading is clipped here
 EVEN = 0.05  # strength over mean shading under which light has no direction worth measuring
@@ -152,11 +152,11 @@ def by_fitted_probe(network: ShadingNet) -> Method:
     return estimate
 
 
-def by_probenet(network: ProbeNet, sure: float = SURE) -> Method:
-    """The light that ProbeNet reads off the plate. sure: see `probe_network.to_probe`."""
+def by_probenet(network: ProbeNet, suns: bool = True) -> Method:
+    """The light that ProbeNet reads off the plate. suns: see `probe_network.to_probe`."""
 
     def estimate(frame: Frame, light: int) -> Estimate:
-        return by_probe(network.predict(frame.plates[light].astype(np.float32) / 255, sure=sure), frame)
+        return by_probe(network.predict(frame.plates[light].astype(np.float32) / 255, suns=suns), frame)
 
     return estimate
 

@@ -25,7 +25,7 @@ from .panorama import LUMINANCE
 from .probe import CELLS, LightProbe, Sun
 
 NEAR = 30.0  # degrees: LightProbe.confidence is how likely the dominant direction is within them
-SURE = 0.4  # likelihood of a sun × length of its mean direction, from which on it stands in the probe as a sun
+LIKELY, KNOWN = 0.5, 0.65  # a likelier sun, with a longer mean direction, stands in the probe as a sun
 HARD = 0.7  # share of it that does; the rest is spread, as it may stand elsewhere
 _PEAK = 8.0  # concentration of the kernel under which a sun's likeliest direction is looked for
 _HALF_ANGLE = 0.0047  # radians; the sun's
@@ -48,9 +48,9 @@ class Light(NamedTuple):
     irradiance: Tensor  # (B, 3) of the sun, if there is one
 
     @property
-    def sure(self) -> Tensor:
-        """(B,) in [0, 1]: how sure a sun is, and how well its direction is known."""
-        return self.sunny.sigmoid() * self.mean_direction.norm(dim=1)
+    def has_sun(self) -> Tensor:
+        """(B,) bool: whether there is a sun whose direction is known well enough for shadows with an edge."""
+        return (self.sunny.sigmoid() > LIKELY) & (self.mean_direction.norm(dim=1) > KNOWN)
 
     @property
     def mean_direction(self) -> Tensor:
@@ -101,21 +101,21 @@ class ProbeNet(nn.Module):
         return (evidence(light) @ self.certainty).sigmoid()
 
     @torch.inference_mode()
-    def predict(self, plate: np.ndarray, world_from_camera: np.ndarray | None = None, sure: float = SURE) -> LightProbe:
+    def predict(self, plate: np.ndarray, world_from_camera: np.ndarray | None = None, suns: bool = True) -> LightProbe:
         """The light of a whole plate (H, W, 3), display-encoded sRGB in [0, 1], any size and aspect.
 
-        world_from_camera: (3, 3) or (4, 4), kept with the probe; default the identity. sure: see `to_probe`.
+        world_from_camera: (3, 3) or (4, 4), kept with the probe; default the identity. suns: see `to_probe`.
         """
         pixels = torch.from_numpy(whole_plate(plate)).permute(2, 0, 1)[None].to(self.certainty.device)
         light = self.look(overview.features(pixels))
         rotation = np.eye(3) if world_from_camera is None else np.array(world_from_camera, np.float64)[:3, :3]
-        return to_probe(light, rotation, float(self.confidence(light)), sure)
+        return to_probe(light, rotation, float(self.confidence(light)), suns)
 
 
-def to_probe(light: Light, world_from_camera: np.ndarray, confidence: float, sure: float = SURE) -> LightProbe:
-    """The light of one plate (B = 1) as a probe. sure: from which on a sun stands in it as one."""
+def to_probe(light: Light, world_from_camera: np.ndarray, confidence: float, suns: bool = True) -> LightProbe:
+    """The light of one plate (B = 1) as a probe. Not `suns`: also a sun that is known becomes soft light."""
     constant = np.zeros(3, np.float32)
-    if float(light.sure) < sure:
+    if not (suns and light.has_sun):
         return LightProbe(light.all_cells[0].cpu().numpy(), constant, (), world_from_camera, confidence)
     direction = likeliest(light.towards)[0].cpu().numpy().astype(np.float64)
     sun = Sun(direction, HARD * light.irradiance[0].cpu().numpy().astype(np.float64), _HALF_ANGLE)
@@ -134,11 +134,11 @@ def likeliest(towards: Tensor) -> Tensor:
     return candidates.to(towards)[best]
 
 
-def dominant(light: Light, sure: float = SURE) -> Tensor:
+def dominant(light: Light) -> Tensor:
     """(B, 3) unit: `LightProbe.dominant_direction` of the probes that `to_probe` makes."""
     sun = HARD * luminance(light.irradiance)[:, None] * likeliest(light.towards)
     pointed, spread = light_vector(hazy(light), sun), light_vector(light.all_cells, torch.zeros_like(sun))
-    return nn.functional.normalize(torch.where((light.sure < sure)[:, None], spread, pointed), dim=1)
+    return nn.functional.normalize(torch.where(light.has_sun[:, None], pointed, spread), dim=1)
 
 
 def light_vector(cells: Tensor, sun: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ from ..weights import save_model
 from .plate_data import Lesson, PlateData
 from .probe_network import (
     NEAR,
-    SURE,
     Light,
     ProbeNet,
     ProbeNetConfig,
@@ -181,7 +180,7 @@ def export(trainer: Trainer, held_out: Lesson, folder: Path, data: list[Path], c
     calibrate(network, lesson)
     with torch.inference_mode():
         light = network.look(lesson.features)
-        sure, errors = light.sure > SURE, direction_errors(light, lesson)
+        sure, errors = light.has_sun, direction_errors(light, lesson)
     tested, minutes = test(network, lesson), round(run.seconds / 60, 1)
     facts = {"steps": run.step, "minutes": minutes, "command": command, "data": [path.name for path in data]}
     card = f"""# ProbeNet
