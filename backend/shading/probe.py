@@ -52,7 +52,8 @@ class LightProbe:
     world_from_camera: (3, 3) rotation. Keeps the light in place when the camera turns.
     confidence: in [0, 1]. Of a fit: the share of the shading's weighted variance that the probe explains, times
         √(3 λ) with λ the smallest eigenvalue of the normals' second moments: 1 for a sphere, 0 where all normals lie
-        in one plane and so leave a direction of light unseen. 1 for a probe that was not estimated.
+        in one plane and so leave a direction of light unseen. Of ProbeNet: `ProbeNet.confidence`. 1 for a probe that
+        was not estimated.
     """
 
     radiance: np.ndarray
