@@ -23,6 +23,7 @@ import bpy
 
 from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, replacing, write_json
 from . import export, jobs, looks, passes, preferences
+from .from_photograph import weights_folder
 from .harmonize import Request
 from .jobs import Outcome, Progress
 
@@ -105,7 +106,9 @@ def _light_of_range(task: Task, exported: Path, share: float) -> Generator[Progr
     paths = {number: place / f"light_{number:04d}.json" for number in task.light_frames}
     index = place / "made_of.json"
     settings = task.request.settings
-    told_by = hashlib.sha256(json.dumps([settings.estimator, settings.light]).encode()).hexdigest()
+    trained = weights_folder(settings.estimator) / "config.json"  # other weights tell another light
+    choice = [settings.estimator, settings.light, trained.read_text("utf-8") if trained.is_file() else ""]
+    told_by = hashlib.sha256(json.dumps(choice).encode()).hexdigest()
     known = json.loads(index.read_text("utf-8")) if index.is_file() and all(p.is_file() for p in paths.values()) else {}
     known = known if known.get("told_by") == told_by else {}
     keys = {int(number): key for number, key in known.get("keys", {}).items()}

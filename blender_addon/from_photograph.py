@@ -37,8 +37,12 @@ def check_image(image: Path) -> None:
 
 def has_weights(model: str) -> bool:
     """Whether the backend will find a trained network of this name."""
-    folder = Path(os.environ.get("PENUMBRA_WEIGHTS") or ROOT / "assets" / "weights")
-    return (folder / model / "model.safetensors").is_file()
+    return (weights_folder(model) / "model.safetensors").is_file()
+
+
+def weights_folder(model: str) -> Path:
+    """Where the backend looks for a trained network."""
+    return Path(os.environ.get("PENUMBRA_WEIGHTS") or ROOT / "assets" / "weights") / model
 
 
 def import_steps(scene: bpy.types.Scene, job: BodyJob | ObjectJob, title: str, add: Add) -> jobs.Steps:
