@@ -81,12 +81,13 @@ def click(region: bpy.types.Region, command: str) -> Generator[float, None, None
     raise AssertionError(f"no button runs {command}")
 
 
-def key(name: str, ctrl: bool = False) -> Generator[float, None, None]:
+def key(name: str, ctrl: bool = False, types: str = "") -> Generator[float, None, None]:
+    """Press a key over the 3D View. types: the character that it types, where that counts."""
     area = next(a for a in window().screen.areas if a.type == "VIEW_3D")
     place = {"x": area.x + area.width // 3, "y": area.y + area.height // 2}
     window().event_simulate(type="MOUSEMOVE", value="NOTHING", **place)
     yield 0.1
-    window().event_simulate(type=name, value="PRESS", ctrl=ctrl, **place)
+    window().event_simulate(type=name, value="PRESS", ctrl=ctrl, unicode=types or None, **place)
     window().event_simulate(type=name, value="RELEASE", ctrl=ctrl, **place)
     yield 0.2
 
