@@ -161,7 +161,7 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, charact
     layout.prop(context.scene, "camera")
     _draw_plate(layout, context)
     layout.row().prop(settings, "frames", expand=True)
-    layout.row().prop(settings, "estimator", expand=True)
+    layout.prop(settings, "estimator")
     header, ground = layout.panel("penumbra_ground", default_closed=True)
     header.use_property_split = False
     header.prop(settings, "ground")
