@@ -58,7 +58,7 @@ def probe_now(scene: bpy.types.Scene, character: str) -> dict[str, Any]:
     probe = read_probe(passes.kept_folder(scene, character, "probe", "json"), frame)
     light = light_now(scene, character, probe)
     lamps = [
-        {"direction": list(lamp.direction), "irradiance": list(lamp.irradiance), "half_angle": obj.data.angle / 2}
+        {"direction": lamp.direction.tolist(), "irradiance": lamp.irradiance.tolist(), "half_angle": obj.data.angle / 2}
         for lamp, obj in zip(light.lamps, suns_of(scene, character), strict=True)
     ]
     sky = {"radiance": light.radiance.tolist(), "constant": light.constant.tolist()}
