@@ -15,7 +15,7 @@ import bpy
 
 from ..backend.import_jobs import BodyJob, ObjectJob
 from ..backend.protocol import PenumbraError
-from . import jobs, preferences
+from . import compat, jobs, preferences
 from .backend_process import ROOT
 from .jobs import Outcome, Progress
 from .scenes import scene_of
@@ -91,8 +91,7 @@ def look_through(scene: bpy.types.Scene, camera: bpy.types.Object, use_camera: b
 def new_material(name: str) -> tuple[bpy.types.Material, bpy.types.Node]:
     """A matt material, and its shader, whose base colour is to be set."""
     material = bpy.data.materials.new(name)
-    if not material.node_tree:
-        material.use_nodes = True
+    compat.use_nodes(material)
     shader = material.node_tree.nodes["Principled BSDF"]
     shader.inputs["Roughness"].default_value = 0.7
     return material, shader

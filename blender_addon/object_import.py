@@ -12,7 +12,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ..backend.import_jobs import ObjectJob, ObjectResult
-from . import jobs, preferences, rig
+from . import compat, jobs, preferences, rig
 from .from_photograph import check_image, import_steps, look_through, new_camera, new_material, select
 from .jobs import Outcome
 
@@ -113,8 +113,7 @@ def _sun(name: str, light: np.ndarray, scene: bpy.types.Scene) -> bpy.types.Obje
     obj = bpy.data.objects.new(data.name, data)
     obj.rotation_euler = Vector(rig.to_blender(direction)).to_track_quat("Z", "Y").to_euler()
     world = bpy.data.worlds.new(f"Light of {name}")
-    if not world.node_tree:
-        world.use_nodes = True
+    compat.use_nodes(world)
     world.node_tree.nodes["Background"].inputs["Color"].default_value = (*even, 1)
     scene.world = world
     return obj

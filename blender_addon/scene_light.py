@@ -12,7 +12,7 @@ import numpy as np
 from mathutils import Vector
 
 from ..backend.protocol import PenumbraError
-from ..backend.rays.directions import cell_shares
+from ..backend.rays.directions import cell_shares, pixel_directions
 from . import compat, passes
 from .relight import Lamp, Light
 
@@ -91,15 +91,9 @@ def is_given(scene: bpy.types.Scene, character: str) -> bool:
 def panorama(probe: dict[str, Any], rows: int = ROWS) -> np.ndarray:
     """(rows, 2 rows, 3) radiance without suns in all directions, as Blender's World takes it, row 0 on top.
 
-    The centre column looks along world +x, the left quarter along +y, the top row along +z. What nothing hides in the
-    probe, its constant, is even light here.
+    What nothing hides in the probe, its constant, is even light here.
     """
-    polar = (np.arange(rows) + 0.5) * np.pi / rows
-    azimuth = np.pi - (np.arange(2 * rows) + 0.5) * np.pi / rows
-    ring = np.sin(polar)[:, None]
-    upward = np.broadcast_to(np.cos(polar)[:, None], (rows, 2 * rows))
-    world = np.stack([ring * np.cos(azimuth), ring * np.sin(azimuth), upward], -1)
-    camera = world @ np.array(probe["world_from_camera"])  # the transposed rotation, from the left
+    camera = pixel_directions(rows, 2 * rows) @ np.array(probe["world_from_camera"])  # the transpose, from the left
     light = cell_shares(camera) @ np.array(probe["radiance"], np.float32)
     return (light + np.array(probe["constant"], np.float32)).astype(np.float32)
 

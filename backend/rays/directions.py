@@ -65,6 +65,19 @@ def cell_shares(directions: np.ndarray) -> np.ndarray:
     return near / near.sum(-1, keepdims=True)
 
 
+def pixel_directions(height: int, width: int) -> np.ndarray:
+    """(H, W, 3) world-space unit vectors of the pixel centres of an equirectangular image.
+
+    As Blender's World has it: the top row looks along +z, the centre column along +x, the left quarter along +y.
+    """
+    polar = (np.arange(height) + 0.5) * np.pi / height
+    azimuth = np.pi - (np.arange(width) + 0.5) * 2 * np.pi / width
+    ring = np.sin(polar)[:, None]
+    return np.stack(
+        [ring * np.cos(azimuth), ring * np.sin(azimuth), np.broadcast_to(np.cos(polar)[:, None], (height, width))], -1
+    )
+
+
 def pack_bits(bits: np.ndarray) -> np.ndarray:
     """(…, 62) bool → (…) uint64, direction k in bit k."""
     bits = np.asarray(bits, bool)

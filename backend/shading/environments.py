@@ -19,7 +19,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ..protocol import PenumbraError
-from .panorama import pixel_directions, pixel_solid_angles, take_sun
+from ..rays.directions import pixel_directions
+from .panorama import pixel_solid_angles, take_sun
 from .probe import Sun
 
 HEIGHT = 512  # rows of the pictures of environments; panoramas are brought to this size

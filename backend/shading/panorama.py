@@ -12,23 +12,13 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ..rays.directions import RICS_DIRECTIONS, SOLID_ANGLES
+from ..rays.directions import RICS_DIRECTIONS, SOLID_ANGLES, pixel_directions
 from .probe_fit import frame_of
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 SUN_REACH = np.radians(11.0)  # a larger source is one for the cells
 SUN_SHARE = 0.04  # of all light; a weaker source is left to its cell
 SUN_CONTRAST = 4.0  # over the ring around it
-
-
-def pixel_directions(height: int, width: int) -> np.ndarray:
-    """(H, W, 3) world-space unit vectors of the pixel centres of an equirectangular image."""
-    polar = (np.arange(height) + 0.5) * np.pi / height
-    azimuth = np.pi - (np.arange(width) + 0.5) * 2 * np.pi / width
-    ring = np.sin(polar)[:, None]
-    return np.stack(
-        [ring * np.cos(azimuth), ring * np.sin(azimuth), np.broadcast_to(np.cos(polar)[:, None], (height, width))], -1
-    )
 
 
 def pixel_solid_angles(height: int, width: int) -> np.ndarray:

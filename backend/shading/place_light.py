@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 
 from ..protocol import RECEIVER, Mesh
+from ..rays.directions import pixel_directions
 from ..rays.scene import RayScene
 from . import place_things
 from .environments import HEIGHT, Environment, draw_suns, part_suns, sample, sky
-from .panorama import pixel_directions, pixel_solid_angles
+from .panorama import pixel_solid_angles
 from .place_things import Lamp, Things
 from .probe import Sun
 from .probe_fit import disc, fibonacci_sphere

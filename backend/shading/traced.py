@@ -17,10 +17,11 @@ from scipy.ndimage import distance_transform_edt
 
 from ..protocol import Camera, Mesh
 from ..rays.camera import primary_rays
+from ..rays.directions import pixel_directions
 from ..rays.rics import SurfaceMap, trace
 from ..rays.scene import RayScene
 from .environments import Environment, ground_albedo, upward_shading
-from .panorama import cell_radiance, pixel_directions, pixel_solid_angles
+from .panorama import cell_radiance, pixel_solid_angles
 from .probe import LightProbe, Sun
 from .probe_fit import fibonacci_sphere, frame_of
 

@@ -16,12 +16,12 @@ import cv2  # noqa: E402
 from backend.images import Passes, read_image  # noqa: E402
 from backend.protocol import Frame  # noqa: E402
 from backend.rays.camera import look_at, perspective  # noqa: E402
+from backend.rays.directions import pixel_directions  # noqa: E402
 from backend.rays.rics import trace  # noqa: E402
 from backend.rays.scene import RayScene  # noqa: E402
 from backend.shading.crop import crop  # noqa: E402
 from backend.shading.environments import part_suns  # noqa: E402
 from backend.shading.harmonize import shade  # noqa: E402
-from backend.shading.panorama import pixel_directions  # noqa: E402
 from backend.shading.photograph import background  # noqa: E402
 from backend.shading.probe import LightProbe, Sun  # noqa: E402
 from backend.shading.traced import Light  # noqa: E402

@@ -11,9 +11,9 @@ import pytest
 
 from backend.protocol import PenumbraError
 from backend.rays.camera import look_at, perspective
+from backend.rays.directions import pixel_directions
 from backend.shading import environments
 from backend.shading.environments import Environment, ground_albedo, load, sample, sky, upward_shading
-from backend.shading.panorama import pixel_directions
 from backend.shading.photograph import background, expose, photograph
 from backend.shading.probe import Sun
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from backend.protocol import PenumbraError
-from backend.rays.directions import RICS_DIRECTIONS, SOLID_ANGLES, pack_bits
+from backend.rays.directions import RICS_DIRECTIONS, SOLID_ANGLES, pack_bits, pixel_directions
 from backend.shading import probe as probes
-from backend.shading.panorama import pixel_directions, pixel_solid_angles
+from backend.shading.panorama import pixel_solid_angles
 from backend.shading.probe import LightProbe, Sun
 
 CENTRES = np.array([[0, 0, 0], [0, 0.45, 0.0], [0.35, -0.1, 0.25], [-0.35, 0.05, 0.1], [0.15, -0.5, 0.1]])

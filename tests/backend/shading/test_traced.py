@@ -9,14 +9,13 @@ import trimesh
 
 pytest.importorskip("embreex")
 
-from backend.rays.directions import unpack_bits
+from backend.rays.directions import pixel_directions, unpack_bits
 from backend.rays.rics import light_visibility, trace
 from backend.rays.scene import RayScene
 from backend.shading.environments import Environment, sky
 from backend.shading.formula import shade
 from backend.shading.frames import Tracer, Views, frames
 from backend.shading.moments import Moment
-from backend.shading.panorama import pixel_directions
 from backend.shading.probe import Sun
 from backend.shading.traced import Skin
 from tests.backend.shading.things import ball, moment_of, skin
