@@ -28,6 +28,7 @@ NEAR = 30.0  # degrees: LightProbe.confidence is how likely the dominant directi
 LIKELY, KNOWN = 0.5, 0.65  # a likelier sun, with a longer mean direction, stands in the probe as a sun
 HARD = 0.7  # share of it that does; the rest is spread, as it may stand elsewhere
 _PEAK = 8.0  # concentration of the kernel under which a sun's likeliest direction is looked for
+_BESIDE = 4.0  # concentration, in azimuth, of what counts as on its side
 _HALF_ANGLE = 0.0047  # radians; the sun's
 _DARK = -1.0  # log radiance where the network says 0
 
@@ -128,10 +129,27 @@ def hazy(light: Light) -> Tensor:
 
 
 def likeliest(towards: Tensor) -> Tensor:
-    """(B, 3) the directions around which most of the likelihood lies; their mean would lean toward the zenith."""
+    """(B, 3) the directions around which most of the likelihood lies.
+
+    Where the azimuth is little known, that peak leans toward the zenith, and the mean elevation of what is likely on
+    its side leans away from it; half-way between them, shadows are neither too short nor too long.
+    """
+    likely = towards.softmax(1)
     candidates, near = _candidates()
-    best = (towards.softmax(1) @ near.to(towards)).argmax(1)
-    return candidates.to(towards)[best]
+    peak = candidates.to(towards)[(likely @ near.to(towards)).argmax(1)]
+    azimuth = torch.atan2(peak[:, 0], peak[:, 2])
+    elevation, around = _elevations(towards)
+    beside = likely.square() * (_BESIDE * ((azimuth[:, None] - around).cos() - 1)).exp() * (elevation.cos() > 0.1)
+    mean = (beside @ elevation) / beside.sum(1)
+    raised = (mean + peak[:, 1].clamp(-1, 1).asin()) / 2
+    level = raised.cos()
+    return torch.stack([level * azimuth.sin(), raised.sin(), level * azimuth.cos()], 1)
+
+
+def _elevations(like: Tensor) -> tuple[Tensor, Tensor]:
+    """(62,) elevation, and azimuth from +z to +x, of the 62 directions, in radians."""
+    x, y, z = _directions(like).unbind(1)
+    return y.clamp(-1, 1).asin(), torch.atan2(x, z)
 
 
 def dominant(light: Light) -> Tensor:
