@@ -56,7 +56,7 @@ class Light(NamedTuple):
     @property
     def mean_direction(self) -> Tensor:
         """(B, 3) of the sun, the shorter the less is known of it."""
-        return self.towards.softmax(1) @ _directions(self.towards)
+        return self.towards.softmax(1) @ directions(self.towards)
 
     @property
     def all_cells(self) -> Tensor:
@@ -148,7 +148,7 @@ def likeliest(towards: Tensor) -> Tensor:
 
 def _elevations(like: Tensor) -> tuple[Tensor, Tensor]:
     """(62,) elevation, and azimuth from +z to +x, of the 62 directions, in radians."""
-    x, y, z = _directions(like).unbind(1)
+    x, y, z = directions(like).unbind(1)
     return y.clamp(-1, 1).asin(), torch.atan2(x, z)
 
 
@@ -161,7 +161,7 @@ def dominant(light: Light) -> Tensor:
 
 def light_vector(cells: Tensor, sun: Tensor) -> Tensor:
     """(B, 3) luminance of `LightProbe.light_vector`. cells: (B, 62, 3). sun: (B, 3) direction times luminance."""
-    return (luminance(cells) * cells.new_tensor(SOLID_ANGLES) / np.pi) @ _directions(cells) + sun
+    return (luminance(cells) * cells.new_tensor(SOLID_ANGLES) / np.pi) @ directions(cells) + sun
 
 
 def luminance(colour: Tensor) -> Tensor:
@@ -175,7 +175,8 @@ def evidence(light: Light) -> Tensor:
     return torch.stack([likely, length, likely * length, torch.ones_like(likely)], 1)
 
 
-def _directions(like: Tensor) -> Tensor:
+def directions(like: Tensor) -> Tensor:
+    """(62, 3) RICS_DIRECTIONS on the device of another tensor."""
     return like.new_tensor(RICS_DIRECTIONS)
 
 

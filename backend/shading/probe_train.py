@@ -18,15 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import device as devices
-from ..rays.directions import RICS_DIRECTIONS, SOLID_ANGLES
+from ..rays.directions import SOLID_ANGLES
 from ..training import Run, RunPlan, data_cards, follow
 from ..weights import save_model
+from .evaluate import BRIGHTEST
 from .plate_data import Lesson, PlateData
 from .probe_network import (
     NEAR,
     Light,
     ProbeNet,
     ProbeNetConfig,
+    directions,
     dominant,
     evidence,
     light_vector,
@@ -34,7 +36,6 @@ from .probe_network import (
 )
 
 SUNNY = 0.5  # irradiance of a sun over the mean shading by all other light, from which on a plate counts as sunny
-BRIGHTEST = 4.0  # linear shading is clipped here, as `evaluate` does
 HELD_OUT = 0.04  # of the plates, the last ones: neighbours show the same light
 _WIDTH_OF_SUN = 12.0  # concentration of the likelihood around a true sun
 
@@ -94,7 +95,7 @@ def light_losses(told: Light, lesson: Lesson) -> dict[str, Tensor]:
     rest, true = shading(lesson.cells), shading(lesson.cells, direction, irradiance)
     sunny = is_sunny(lesson).float()
     told_rest = shading(told.cells)
-    around = F.softmax(_WIDTH_OF_SUN * direction @ _directions(direction).T, 1)
+    around = F.softmax(_WIDTH_OF_SUN * direction @ directions(direction).T, 1)
     missed = -(around * told.towards.log_softmax(1)).sum(1)
     strength = F.smooth_l1_loss(told.irradiance.log(), irradiance.clamp(min=1e-3).log(), reduction="none").sum(1)
     return {
@@ -110,7 +111,7 @@ def light_losses(told: Light, lesson: Lesson) -> dict[str, Tensor]:
 
 def shading(cells: Tensor, direction: Tensor | None = None, irradiance: Tensor | None = None) -> Tensor:
     """(B, 62, 3) of unhidden white surfaces that face the 62 directions, by cells (B, 62, 3) and a sun (B, 3)."""
-    facing = _directions(cells)
+    facing = directions(cells)
     lit = (facing @ facing.T).clamp(min=0) * cells.new_tensor(SOLID_ANGLES) / np.pi @ cells
     if direction is None or irradiance is None:
         return lit
@@ -124,10 +125,6 @@ def is_sunny(lesson: Lesson) -> Tensor:
 
 def _clipped_loss(told: Tensor, true: Tensor) -> Tensor:
     return F.huber_loss(told.clamp(max=2 * BRIGHTEST), true.clamp(max=BRIGHTEST))
-
-
-def _directions(like: Tensor) -> Tensor:
-    return like.new_tensor(RICS_DIRECTIONS)
 
 
 def train(trainer: Trainer, data: PlateData, held_out: Lesson, every: float = 60.0) -> None:
@@ -192,7 +189,7 @@ Licence: GPL-3.0-or-later.
 * `{command}`: {run.step} steps of {trainer.plan.plates} plates, {minutes} minutes on
   {devices.describe(trainer.device)}, seed {trainer.plan.seed}. AdamW, learning rate {trainer.plan.rate:g} falling along
   a cosine, weight decay {trainer.plan.decay:g}; the weights are a moving average ({trainer.plan.average:g}).
-* On {len(errors)} plates of places held out from training: shading MSE {tested["shading_mse"]:.3f} of white surfaces
+* On {len(errors)} plates held out from training: shading MSE {tested["shading_mse"]:.3f} of white surfaces
   that face all ways; the dominant direction is off by {tested["direction_error"]:.0f}° in the median, by
   {float(errors[sure].median()):.0f}° in the {float(sure.float().mean()):.0%} where it is sure of a sun. Places of the
   test split are in `docs/results`.
