@@ -46,6 +46,11 @@ def find_python(*preferred: str | Path) -> Path:
     )
 
 
+def weights_folder(model: str) -> Path:
+    """Where the backend looks for a trained network."""
+    return Path(os.environ.get("PENUMBRA_WEIGHTS") or ROOT / "assets" / "weights") / model
+
+
 class BackendProcess:
     """One backend process.
 

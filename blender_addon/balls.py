@@ -27,9 +27,9 @@ _stamps: dict[str, tuple[Path, int, bytes]] = {}
 def icons(scene: bpy.types.Scene, character: str) -> tuple[int, int] | None:
     """Icons of both balls in the light of a result as it is now; None where the light is not beside its images."""
     try:
-        frame = passes.shown_frame(scene, character)
-        path = passes.kept_folder(scene, character, "probe", "json") / f"probe_{frame:04d}.json"
-        probe = scene_light.read_probe(path.parent, frame)
+        # Of one frame: a panel is drawn too often to look for the files of all.
+        path = passes.result_folder(character) / f"probe_{passes.shown_frame(scene, character):04d}.json"
+        probe = scene_light.read_probe(path)
     except (PenumbraError, OSError, ValueError):
         return None
     given = scene_light.is_given(scene, character)

@@ -23,7 +23,7 @@ import bpy
 
 from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, replacing, write_json
 from . import export, jobs, looks, passes, preferences
-from .from_photograph import weights_folder
+from .backend_process import weights_folder
 from .harmonize import Request
 from .jobs import Outcome, Progress
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 import uuid
@@ -16,7 +15,7 @@ import bpy
 from ..backend.import_jobs import BodyJob, ObjectJob
 from ..backend.protocol import PenumbraError
 from . import compat, jobs, preferences
-from .backend_process import ROOT
+from .backend_process import weights_folder
 from .jobs import Outcome, Progress
 from .scenes import scene_of
 
@@ -38,11 +37,6 @@ def check_image(image: Path) -> None:
 def has_weights(model: str) -> bool:
     """Whether the backend will find a trained network of this name."""
     return (weights_folder(model) / "model.safetensors").is_file()
-
-
-def weights_folder(model: str) -> Path:
-    """Where the backend looks for a trained network."""
-    return Path(os.environ.get("PENUMBRA_WEIGHTS") or ROOT / "assets" / "weights") / model
 
 
 def import_steps(scene: bpy.types.Scene, job: BodyJob | ObjectJob, title: str, add: Add) -> jobs.Steps:

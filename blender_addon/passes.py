@@ -173,14 +173,25 @@ def shown_frame(scene: bpy.types.Scene, character: str) -> int:
 
 def kept_folder(scene: bpy.types.Scene, character: str, kind: str, suffix: str) -> Path:
     """The folder of a result that keeps "rics" or "probe" beside the images of all its frames. Raises PenumbraError."""
-    frames, image = result_frames(scene, character), role_image(character, "shading")
-    folder = Path(bpy.path.abspath(image.filepath)).parent
-    if image.packed_file or not all((folder / f"{kind}_{number:04d}.{suffix}").is_file() for number in frames):
-        raise PenumbraError(
-            "What lights this result again is not beside its images.",
-            "Save the .blend file, and run Harmonize Shading once more.",
-        )
+    frames, folder = result_frames(scene, character), result_folder(character)
+    if not all((folder / f"{kind}_{number:04d}.{suffix}").is_file() for number in frames):
+        raise _not_kept()
     return folder
+
+
+def result_folder(character: str) -> Path:
+    """The folder of a result's images. Raises PenumbraError where they are packed."""
+    image = role_image(character, "shading")
+    if image is None or image.packed_file:
+        raise _not_kept()
+    return Path(bpy.path.abspath(image.filepath)).parent
+
+
+def _not_kept() -> PenumbraError:
+    return PenumbraError(
+        "What lights this result again is not beside its images.",
+        "Save the .blend file, and run Harmonize Shading once more.",
+    )
 
 
 def record(node: bpy.types.Node, frame: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from .relight import Lamp, Light
 
 OWNER = "penumbra_light_of"  # custom property of our suns and worlds: the character whose result they come from
 NUMBER = "penumbra_number"  # of our suns: which one of the probe's
-FORMER = "penumbra_former"  # of our world: the one that the scene had before
 STILL = np.radians(0.05)  # a sun that has turned less stands where rays were cast for it
 ROWS = 64  # of the world's picture
 
@@ -28,8 +28,7 @@ def add(scene: bpy.types.Scene, character: str) -> list[bpy.types.Object]:
 
     Raises PenumbraError where the result is missing or its light is not beside the images.
     """
-    frame = passes.shown_frame(scene, character)
-    probe = read_probe(passes.kept_folder(scene, character, "probe", "json"), frame)
+    probe = shown_probe(scene, character)
     scene.world = _world(scene, character, probe)
     suns = [_sun(scene, character, number, probe) for number in range(len(probe["suns"]))]
     for surplus in suns_of(scene, character)[len(suns) :]:
@@ -37,9 +36,20 @@ def add(scene: bpy.types.Scene, character: str) -> list[bpy.types.Object]:
     return suns
 
 
-def read_probe(folder: Path, frame: int) -> dict[str, Any]:
-    """A frame's light probe, as `LightProbe.to_json` of the backend has it."""
-    return json.loads((folder / f"probe_{frame:04d}.json").read_text("utf-8"))
+def shown_probe(scene: bpy.types.Scene, character: str) -> dict[str, Any]:
+    """The light probe of the frame that the compositor shows. Raises PenumbraError as `passes.kept_folder` does."""
+    frame = passes.shown_frame(scene, character)
+    return read_probe(passes.kept_folder(scene, character, "probe", "json") / f"probe_{frame:04d}.json")
+
+
+def read_probe(path: Path) -> dict[str, Any]:
+    """A frame's light probe, as `LightProbe.to_json` of the backend has it; not to be changed."""
+    return _parsed(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)  # the panel asks whenever it is drawn
+def _parsed(path: Path, stamp: int) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8"))
 
 
 def suns_of(scene: bpy.types.Scene, character: str) -> list[bpy.types.Object]:
@@ -54,8 +64,7 @@ def probe_now(scene: bpy.types.Scene, character: str) -> dict[str, Any]:
         raise PenumbraError(
             "The scene has no light from this character's plate.", "Use Light from Plate, or take the light from there."
         )
-    frame = passes.shown_frame(scene, character)
-    probe = read_probe(passes.kept_folder(scene, character, "probe", "json"), frame)
+    probe = shown_probe(scene, character)
     light = light_now(scene, character, probe)
     lamps = [
         {"direction": lamp.direction.tolist(), "irradiance": lamp.irradiance.tolist(), "half_angle": obj.data.angle / 2}
@@ -128,7 +137,6 @@ def _world(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> bpy
         compat.use_nodes(world)
         if scene.world:
             scene.world.use_fake_user = True  # it is the artist's: it stays in the file
-            world[FORMER] = scene.world
     tree, background = world.node_tree, _background(world)
     picture = next((node for node in tree.nodes if node.bl_idname == "ShaderNodeTexEnvironment"), None)
     if picture is None:

@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -32,6 +32,8 @@ from backend.shading.network import ShadingNet
 from backend.shading.probe_network import ProbeNet
 from scripts import body_evaluation, object_evaluation, shadow_evaluation
 
+Network = TypeVar("Network", bound=torch.nn.Module)
+
 
 def shading(options: argparse.Namespace) -> None:
     """The shading error of ShadingNet, the light probe and plain rivals, on shards of unseen people and places."""
@@ -45,11 +47,11 @@ def shading(options: argparse.Namespace) -> None:
         "nine spherical harmonics of the plate": evaluate.nine_harmonics,
     }
     if options.without_rics:
-        methods["ShadingNet without RiCS"] = evaluate.by_network(_shadingnet(options.without_rics, device))
-    full = _shadingnet(options.weights, device)
+        methods["ShadingNet without RiCS"] = evaluate.by_network(_network(ShadingNet, options.without_rics, device))
+    full = _network(ShadingNet, options.weights, device)
     methods["ShadingNet"] = evaluate.by_network(full)
     methods["ShadingNet with the probe"] = evaluate.by_fitted_probe(full)
-    probenet = _probenet(options.probenet, device)
+    probenet = _network(ProbeNet, options.probenet, device)
     methods["ProbeNet, its suns spread"] = evaluate.by_probenet(probenet, suns=False)
     methods["ProbeNet"] = evaluate.by_probenet(probenet)
     methods["the probe with the true light"] = evaluate.true_light
@@ -68,19 +70,15 @@ def resolution(options: argparse.Namespace) -> None:
     from scripts import compare_resolution
 
     device = devices.pick(options.device)
-    networks = _shadingnet(options.weights, device), _probenet(options.probenet, device)
+    networks = _network(ShadingNet, options.weights, device), _network(ProbeNet, options.probenet, device)
     rows = compare_resolution.compare(*networks, options.hdri, options.people, options.samples, options.out)
     folders = " ".join(folder.name for folder in options.hdri)
     command = f"resolution --hdri {folders} --people {options.people} --samples {options.samples}"
     _report(options, command, rows, devices.describe(device))
 
 
-def _shadingnet(folder: Path, device: torch.device) -> ShadingNet:
-    return cast(ShadingNet, weights.load_model(folder.name, folder.parent)[0].to(device))
-
-
-def _probenet(folder: Path, device: torch.device) -> ProbeNet:
-    return cast(ProbeNet, weights.load_model(folder.name, folder.parent)[0].to(device))
+def _network(kind: type[Network], folder: Path, device: torch.device) -> Network:
+    return cast(Network, weights.load_model(folder.name, folder.parent)[0].to(device))
 
 
 def characters(options: argparse.Namespace) -> None:

@@ -66,6 +66,13 @@ def bounced(shading: np.ndarray, albedo: np.ndarray, hidden: np.ndarray, around:
     return (WEIGHT * hidden)[:, None] * around.mean(albedo * shading)
 
 
+def bounced_in(
+    shading: np.ndarray, albedo: np.ndarray, visibility: np.ndarray, normals: np.ndarray, pixels: np.ndarray, width: int
+) -> np.ndarray:
+    """`bounced` where points are lit only once; the arguments are those of the pieces that it takes."""
+    return bounced(shading, albedo, hidden_share(visibility, normals), Surroundings(pixels, width))
+
+
 def _flat(place: np.ndarray) -> np.ndarray:
     """(N,) numbers of the grid's cells, of rows and columns (2, N)."""
     return place[0] * _GRID + place[1]

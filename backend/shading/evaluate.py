@@ -16,7 +16,7 @@ from ..images import srgb_decode, srgb_encode
 from ..rays.directions import cell_shares, unpack_bits
 from . import probe as probes
 from .baselines import fit_harmonics, plate_directions, shade_harmonics
-from .bounce import Surroundings, bounced, hidden_share
+from .bounce import bounced_in
 from .crop import CROP
 from .dataset import Frame
 from .network import ShadingNet
@@ -96,13 +96,13 @@ def by_probe(probe: LightProbe, frame: Frame) -> Estimate:
     visible, normals = ~unpack_bits(frame.bits), frame.normal.astype(np.float32)
     suns = np.array([sun.direction for sun in probe.suns]).reshape(-1, 3)
     shading = probe.shade(visible, normals, sun_visibility(frame.bits)(suns))
-    return Estimate(shading + _bounced(frame, shading), probe.dominant_direction)
+    return Estimate(shading + _bounced(frame, shading, visible), probe.dominant_direction)
 
 
-def _bounced(frame: Frame, shading: np.ndarray) -> np.ndarray:
-    """(P, 3) what the person throws on itself, lit by a shading (P, 3)."""
-    hidden = hidden_share(~unpack_bits(frame.bits), frame.normal.astype(np.float32))
-    return bounced(shading, frame.albedo.astype(np.float32), hidden, Surroundings(frame.pixels, CROP))
+def _bounced(frame: Frame, shading: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """(P, 3) what the person throws on itself, lit by a shading (P, 3). visible: (P, 62) bool."""
+    albedo, normals = frame.albedo.astype(np.float32), frame.normal.astype(np.float32)
+    return bounced_in(shading, albedo, visible, normals, frame.pixels, CROP)
 
 
 def no_harmonization(frame: Frame, light: int) -> Estimate:
@@ -145,7 +145,7 @@ def by_fitted_probe(network: ShadingNet) -> Method:
 
     def estimate(frame: Frame, light: int) -> Estimate:
         shading = _predict(network, frame, light)[frame.pixels]
-        direct = shading - _bounced(frame, shading)
+        direct = shading - _bounced(frame, shading, ~unpack_bits(frame.bits))
         fitted = probes.fit(direct, frame.bits, frame.normal, frame.alpha, sun_visibility=sun_visibility(frame.bits))
         return by_probe(fitted, frame)
 

@@ -26,7 +26,7 @@ from ..rays import rics
 from ..shadow.cast import cast_shadow
 from . import estimators, visibility
 from . import probe as probes
-from .bounce import Surroundings, bounced, hidden_share
+from .bounce import bounced_in
 from .probe import LightProbe
 from .views import View
 
@@ -132,8 +132,7 @@ def shade(view: View, light: LightProbe, surface: rics.SurfaceMap | None = None)
     cells = visibility.cell_visibility(view.scene, surface)
     suns = visibility.sun_visibility(view.scene, surface, light.suns)
     shading = light.shade(cells, normals, suns)
-    around = Surroundings(np.flatnonzero(at), at.shape[1])
-    shading += bounced(shading, view.passes.albedo[at], hidden_share(cells, normals), around)
+    shading += bounced_in(shading, view.passes.albedo[at], cells, normals, np.flatnonzero(at), at.shape[1])
     return Lighting(surface, normals, cells, suns, shading)
 
 

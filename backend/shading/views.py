@@ -15,7 +15,7 @@ from ..rays.camera import crop_camera
 from ..rays.directions import unpack_bits
 from ..rays.scene import RayScene
 from . import probe as probes
-from .bounce import Surroundings, bounced, hidden_share
+from .bounce import bounced_in
 from .crop import CROP, Box, crop, crop_box, crop_normals, plate_box
 from .network import ShadingNet
 from .probe import LightProbe
@@ -90,8 +90,8 @@ class CroppedView:
     def fit_light(self, shading: np.ndarray) -> LightProbe:
         """The light that explains a shading (128, 128, 3) best, but for what the character throws on itself."""
         at = self.surface.valid
-        hidden = hidden_share(~unpack_bits(self.surface.bits[at]), self.normal[at])
-        own = bounced(shading[at], self.albedo[at], hidden, Surroundings(np.flatnonzero(at), CROP))
+        visible = ~unpack_bits(self.surface.bits[at])
+        own = bounced_in(shading[at], self.albedo[at], visible, self.normal[at], np.flatnonzero(at), CROP)
         return probes.fit(
             shading[at] - own,
             self.surface.bits[at],
