@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 from .images import read_exr, write_exr
@@ -21,13 +22,19 @@ def write(folder: Path, frame: FrameResult) -> str:
     """Write one frame's layers and return the file's name.
 
     R, G, B, A: the harmonized character, premultiplied; matte.A: its coverage; albedo.RGB, shading.RGB, shadow.RGB and
-    occlusion.Y as `protocol.FrameResult` has them. Scene-linear Rec.709, whole frame.
+    occlusion.Y as `protocol.FrameResult` has them. Of several characters also NAME_matte.A and NAME_shadow.RGB, in
+    whose names what compositors do not read is an underscore. Scene-linear Rec.709, whole frame.
     """
     albedo, shading, shadow = (read_exr(folder / name) for name in (frame.albedo, frame.shading, frame.shadow))
     matte = albedo["A"]
     channels = {name: albedo[name] * shading[name] * matte for name in "RGB"}
     channels |= {"A": matte, "matte.A": matte, "occlusion.Y": read_exr(folder / frame.occlusion)["Y"]}
-    for layer, image in (("albedo", albedo), ("shading", shading), ("shadow", shadow)):
+    layers = {"albedo": albedo, "shading": shading, "shadow": shadow}
+    for name, matte_file in frame.mattes.items():
+        layer = re.sub(r"\W", "_", name, flags=re.ASCII)
+        channels[f"{layer}_matte.A"] = read_exr(folder / matte_file)["Y"]
+        layers[f"{layer}_shadow"] = read_exr(folder / frame.shadows[name])
+    for layer, image in layers.items():
         channels |= {f"{layer}.{name}": image[name] for name in "RGB"}
     name = f"penumbra_{frame.number:04d}.exr"
     write_exr(folder / name, channels)

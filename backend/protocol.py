@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
 # What a mesh of the scene is to the character's light.
 CHARACTER = "character"  # is shaded; occludes itself (RiCS)
@@ -170,8 +170,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class HarmonizeJob:
-    """What Blender asks for: the character of each frame, lit by its plate.
+    """What Blender asks for: the characters of each frame, lit by its plate.
 
+    characters: by name, the names of a character's meshes. Several shade and shadow each other; their shadows come in
+        this order.
     ground_height: world z in metres of the ground plane that receives the shadow; None puts it under the lowest
         character vertex. Used only where no mesh is a receiver.
     ground: False where no ground plane is wanted.
@@ -181,7 +183,7 @@ class HarmonizeJob:
     multilayer: write each frame's images as one multilayer EXR as well.
     """
 
-    character: str
+    characters: dict[str, list[str]]
     frames: tuple[Frame, ...]
     ground: bool = True
     ground_height: float | None = None
@@ -216,6 +218,8 @@ class FrameResult:
     probe: ``.json`` of the light probe.
     key: what the images depend on, to resume an interrupted animation.
     multilayer: all images in one EXR, where the job asks for it; see `multilayer.write`.
+    shadows, mattes: of a job of several characters, by name: RGB, each one's own part of the shadow, whose product
+        `shadow` is; and one channel Y, which pixels of the coverage are its own.
     """
 
     number: int
@@ -227,6 +231,8 @@ class FrameResult:
     probe: str
     key: str = ""
     multilayer: str = ""
+    shadows: dict[str, str] = field(default_factory=dict)
+    mattes: dict[str, str] = field(default_factory=dict)
 
 
 class Result:

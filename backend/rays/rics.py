@@ -26,6 +26,7 @@ class SurfaceMap:
     """The character's front-most surface at the centre of each pixel of a frame, in camera space; 0 where not valid.
 
     valid: (H, W) bool, where the pixel's centre sees the character; False outside the camera's window.
+    mesh: (H, W) int32 index into the scene's meshes.
     point: (H, W, 3) float32 metres.
     normal: (H, W, 3) float32 unit, interpolated from the corners' normals, on the geometric normal's side.
     geometric_normal: (H, W, 3) float32 unit, of the triangle, on the viewer's side.
@@ -35,6 +36,7 @@ class SurfaceMap:
     """
 
     valid: np.ndarray
+    mesh: np.ndarray
     point: np.ndarray
     normal: np.ndarray
     geometric_normal: np.ndarray
@@ -105,6 +107,7 @@ def _visible_surface(scene: RayScene, camera: Camera) -> SurfaceMap:
     shape = (camera.height, camera.width)
     surface = SurfaceMap(
         np.zeros(shape, bool),
+        np.zeros(shape, np.int32),
         *(np.zeros((*shape, 3), np.float32) for _ in range(4)),
         *(np.zeros(shape, np.uint64) for _ in range(2)),
     )
@@ -129,6 +132,7 @@ def _visible_surface(scene: RayScene, camera: Camera) -> SurfaceMap:
 
         column, row = np.floor(pixels[rows][seen]).astype(np.int64).T
         surface.valid[row, column] = True
+        surface.mesh[row, column] = hits.mesh[seen]
         surface.point[row, column] = point
         surface.geometric_normal[row, column] = geometric
         surface.normal[row, column] = _unit(smooth, otherwise=geometric)

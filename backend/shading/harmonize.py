@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -23,7 +23,7 @@ from .. import multilayer
 from ..images import write_exr
 from ..protocol import Frame, FrameResult, HarmonizeJob, HarmonizeResult, replacing, write_json
 from ..rays import rics
-from ..shadow.cast import cast_shadow
+from ..shadow.cast import cast_shadows
 from . import estimators, visibility
 from . import probe as probes
 from .bounce import bounced_in
@@ -96,9 +96,13 @@ def render_frame(folder: Path, frame: Frame, light: LightProbe, job: HarmonizeJo
     clock.begin("Tracing and shading")
     lit = shade(view, light)
     clock.begin("Casting the shadow")
-    shadow = cast_shadow(view.scene, view.camera, light, job.ground, job.ground_height)
+    shadows = cast_shadows(view.scene, view.camera, light, job.characters, job.ground, job.ground_height)
     clock.begin("Writing the images")
-    return write_frame(folder, view, light, lit, shadow)
+    result = write_frame(folder, view, light, lit, np.prod(list(shadows.values()), 0))
+    if len(shadows) > 1:
+        result = write_characters(folder, view, result, lit, shadows, job.characters)
+    write_json(folder / f"frame_{frame.number:04d}.json", dataclasses.asdict(result))  # last: the frame is finished
+    return result
 
 
 @dataclass(frozen=True)
@@ -165,8 +169,29 @@ def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shad
             suns=np.round(lit.suns * 255).astype(np.uint8),
         )
     light.save(folder / result.probe)
-    write_json(folder / f"frame_{name}.json", dataclasses.asdict(result))
     return result
+
+
+def write_characters(
+    folder: Path,
+    view: View,
+    result: FrameResult,
+    lit: Lighting,
+    shadows: Mapping[str, np.ndarray],
+    characters: Mapping[str, Collection[str]],
+) -> FrameResult:
+    """Write what tells several characters apart, each one's shadow and matte; returns the result with their names."""
+    valid, covered = lit.surface.valid, view.passes.alpha > 0
+    names = np.array([mesh.name for mesh in view.scene.meshes])
+    shadow_files, matte_files = {}, {}
+    for i, (character, meshes) in enumerate(characters.items(), 1):
+        own = np.isin(names, list(meshes))[lit.surface.mesh] & valid
+        matte = visibility.extrapolate(own.astype(np.float32), valid, covered)
+        shadow_files[character] = f"shadow{i}_{result.number:04d}.exr"
+        matte_files[character] = f"matte{i}_{result.number:04d}.exr"
+        write_exr(folder / shadow_files[character], shadows[character])
+        write_exr(folder / matte_files[character], {"Y": np.where(covered, matte, 0)})
+    return dataclasses.replace(result, shadows=shadow_files, mattes=matte_files)
 
 
 # An interrupted animation goes on in its folder: what was estimated or rendered from the same input is not done again.

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,7 +17,7 @@ from ..shading.panorama import LUMINANCE
 from ..shading.probe import LightProbe
 from ..shading.probe_fit import disc, fibonacci_sphere
 from ..shading.visibility import SLOTS, RayStarts, edge_aware_mean
-from .ground import Receiver, find_receiver
+from .ground import Receiver, find_receiver, ground_height
 from .smooth import SHARE, caster_distance, enlarge, smooth
 
 OTHERS = (RECEIVER, PROP, HOLDOUT)
@@ -51,6 +53,32 @@ def cast_shadow(
         part = Receiver(shaded, receiver.point, receiver.normal, receiver.offset)
         ratio[shaded] = _full_resolution(scene, part, directions, colours, probe.constant)
     return _without_the_faintest(ratio)
+
+
+def cast_shadows(
+    scene: RayScene,
+    camera: Camera,
+    probe: LightProbe,
+    characters: Mapping[str, Collection[str]],
+    ground: bool = True,
+    height: float | None = None,
+) -> dict[str, np.ndarray]:
+    """Each character's own part of the shadow, by name; their product is the shadow of all.
+
+    A character takes of the light that those before it let through, so that where shadows overlap nothing is darkened
+    twice. characters: by name, the names of its meshes. The rest is as in `cast_shadow`.
+    """
+    if len(characters) == 1:
+        return {name: cast_shadow(scene, camera, probe, ground, height) for name in characters}
+    if height is None and any(mesh.role == CHARACTER and len(mesh.vertices) for mesh in scene.meshes):
+        height = ground_height(scene, camera)  # all stand on the same
+    shadows, before = {}, set()
+    for name, own in characters.items():
+        meshes = [mesh for mesh in scene.meshes if mesh.role != CHARACTER or mesh.name in own]
+        meshes += [replace(mesh, role=PROP) for mesh in scene.meshes if mesh.role == CHARACTER and mesh.name in before]
+        shadows[name] = cast_shadow(RayScene(meshes), camera, probe, ground, height)
+        before |= set(own)
+    return shadows
 
 
 def _full_resolution(

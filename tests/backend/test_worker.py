@@ -28,7 +28,7 @@ from backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError
 
 def harmonize(folder, progress):
     job = HarmonizeJob.load(folder)
-    task = job.character
+    (task,) = job.characters
     if task == "loud":
         print("from Python")
         os.system("echo from C")
@@ -92,7 +92,7 @@ class Backend:
 
     def run(self, folder: Path, task: str, job_id: str = "1", device: str = "cpu") -> None:
         folder.mkdir(exist_ok=True)
-        HarmonizeJob(task, (), device=device).save(folder)
+        HarmonizeJob({task: []}, (), device=device).save(folder)
         self.send(protocol.run(job_id, folder))
 
 
@@ -220,7 +220,7 @@ def test_dies_with_its_parent_though_its_input_stays_open(root: Path) -> None:
 
 def test_one_job_from_the_command_line(root: Path, tmp_path: Path) -> None:
     def run(task: str) -> subprocess.CompletedProcess[str]:
-        HarmonizeJob(task, (), device="cpu").save(tmp_path)
+        HarmonizeJob({task: []}, (), device="cpu").save(tmp_path)
         command = [sys.executable, "-c", PIPELINE, "run", str(tmp_path)]
         return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 

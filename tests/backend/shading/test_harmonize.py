@@ -12,12 +12,14 @@ from backend.images import read_exr, write_exr, write_png
 from backend.protocol import (
     PROBENET,
     SHADINGNET,
+    Camera,
     Cancelled,
     Frame,
     HarmonizeJob,
     HarmonizeResult,
     Mesh,
     PenumbraError,
+    load_meshes,
     save_meshes,
 )
 from backend.rays import camera as cameras
@@ -28,6 +30,7 @@ from backend.shading import harmonize as pipeline
 from backend.shading.probe import CELLS, LightProbe, Sun
 
 WIDTH, HEIGHT = 192, 144
+EYE = np.array([0.0, 0.0, 4.0])
 PASSES = {"combined": "L.C", "diffuse_color": "L.D", "normal": "L.N", "depth": "L.Z"}
 
 
@@ -38,18 +41,19 @@ def person() -> list[people.PosedPart]:
 
 def make_job(folder: Path, person: list[people.PosedPart], *, away: float = 0.0, frames: int = 1) -> HarmonizeJob:
     """A job as Blender writes it: the person faces a level camera 4 m away, `away` metres to its right."""
-    eye = np.array([0.0, 0.0, 4.0])
-    body = cameras.look_at(eye, np.zeros(3), up=(0, 1, 0))  # body space is y-up, and so is this world turned to z-up
-    world = np.eye(4)
-    world[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
-    camera = cameras.perspective(WIDTH, HEIGHT, np.radians(40), world_from_camera=world @ body)
     meshes = [
-        Mesh(p.part.name, "character", (p.vertices - eye + (away, 0, 0)).astype(np.float32), p.faces, p.corner_normals)
+        Mesh(p.part.name, "character", (p.vertices - EYE + (away, 0, 0)).astype(np.float32), p.faces, p.corner_normals)
         for p in person
     ]
+    return job_of(folder, meshes, {"Person": [mesh.name for mesh in meshes]}, frames)
+
+
+def job_of(folder: Path, meshes: list[Mesh], characters: dict[str, list[str]], frames: int = 1) -> HarmonizeJob:
+    """A job of meshes in the camera space of `level_camera`, of even albedo."""
+    camera = level_camera()
     surface = rics.trace(RayScene(meshes), camera)
     alpha = surface.valid.astype(np.float32)
-    normal = surface.normal @ (world @ body)[:3, :3].T.astype(np.float32)
+    normal = surface.normal @ camera.world_from_camera[:3, :3].T.astype(np.float32)
     channels = {f"L.C.{c}": alpha for c in "RGBA"} | {f"L.D.{c}": 0.5 * alpha for c in "RGB"}
     channels |= {f"L.N.{c}": normal[..., i] for i, c in enumerate("XYZ")} | {"L.Z.Z": np.full_like(alpha, 4.0)}
     plate = np.full((HEIGHT, WIDTH, 3), 0.3, np.float32)
@@ -60,9 +64,21 @@ def make_job(folder: Path, person: list[people.PosedPart], *, away: float = 0.0,
         write_exr(folder / f"passes_{number}.exr", channels, half=False)
         names = f"meshes_{number}.npz", f"passes_{number}.exr"
         listed.append(Frame(number, camera, *names, PASSES, "plate.png", "sRGB", f"key{number}"))
-    job = HarmonizeJob("Person", tuple(listed), device="cpu")
+    job = HarmonizeJob(characters, tuple(listed), device="cpu")
     job.save(folder)
     return job
+
+
+def level_camera() -> Camera:
+    body = cameras.look_at(EYE, np.zeros(3), up=(0, 1, 0))  # body space is y-up, and so is this world turned to z-up
+    world = np.eye(4)
+    world[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    return cameras.perspective(WIDTH, HEIGHT, np.radians(40), world_from_camera=world @ body)
+
+
+def moved(mesh: Mesh, by: tuple[float, float, float], name: str) -> Mesh:
+    """A copy of a mesh, metres beside it in camera space."""
+    return dataclasses.replace(mesh, name=f"{name} {mesh.name}", vertices=mesh.vertices + np.float32(by))
 
 
 def sunny(world_from_camera: np.ndarray) -> LightProbe:
@@ -141,6 +157,36 @@ def test_a_given_light_is_turned_to_the_camera(tmp_path, person):
     used = LightProbe.load(tmp_path / result.frames[0].probe)
     np.testing.assert_allclose(used.suns[0].direction, light.suns[0].direction, atol=1e-6)
     np.testing.assert_allclose(used.radiance, light.radiance, atol=1e-6)
+
+
+def test_two_characters_shade_and_shadow_each_other(tmp_path, person, monkeypatch):
+    job = make_job(tmp_path, person)
+    meshes = load_meshes(tmp_path / "meshes_1.npz")
+    folders = {name: tmp_path / name for name in ("alone", "both")}
+    places = {"Left": (-0.45, 0, 0), "Right": (0.45, 0, 0.45)}  # seen from the left one, toward the sun
+    results = {}
+    for name, folder in folders.items():
+        folder.mkdir()
+        placed = {who: [moved(mesh, by, who) for mesh in meshes] for who, by in places.items()}
+        if name == "alone":
+            del placed["Right"]
+        characters = {who: [mesh.name for mesh in own] for who, own in placed.items()}
+        two = job_of(folder, [mesh for own in placed.values() for mesh in own], characters)
+        light = sunny(two.frames[0].camera.world_from_camera)
+        told_is(monkeypatch, lambda _, light=light: light)
+        results[name] = pipeline.harmonize(folder, lambda *_: None).frames[0]
+    both, folder = results["both"], folders["both"]
+    covered = read_exr(folder / both.albedo)["A"] > 0
+    mattes = {who: read_exr(folder / file)["Y"] for who, file in both.mattes.items()}
+    np.testing.assert_array_equal(mattes["Left"] + mattes["Right"], covered)
+    columns = {who: np.nonzero(matte)[1].mean() for who, matte in mattes.items()}
+    assert columns["Left"] < WIDTH / 2 < columns["Right"]
+    product = rgb(folder / both.shadows["Left"]) * rgb(folder / both.shadows["Right"])
+    np.testing.assert_allclose(rgb(folder / both.shadow), product, atol=2e-3)
+    left = mattes["Left"] == 1
+    alone = rgb(folders["alone"] / results["alone"].shading)[left]
+    assert rgb(folder / both.shading)[left].mean() < 0.9 * alone.mean()  # the other stands in its sun
+    assert results["alone"].mattes == {}
 
 
 def test_an_interrupted_animation_goes_on(tmp_path, person, monkeypatch):

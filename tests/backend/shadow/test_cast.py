@@ -13,7 +13,7 @@ from backend.protocol import CHARACTER, HOLDOUT, PROP, RECEIVER, Camera, Mesh
 from backend.rays import camera as cameras
 from backend.rays.scene import RayScene
 from backend.shading.probe import LightProbe, Sun
-from backend.shadow.cast import cast_shadow
+from backend.shadow.cast import cast_shadow, cast_shadows
 from backend.shadow.ground import find_receiver, ground_height
 
 RADIUS = 0.3
@@ -131,6 +131,23 @@ def test_ground_in_anothers_shadow_is_not_darkened_again(role: str):
     x = ground_xy()[..., 0]
     assert (ratio[x < 0.1] == 1).all()
     assert ratio[(x > 0.3) & (np.linalg.norm(ground_xy() - BALL[:2], axis=-1) < 0.2)].max() < 0.4
+
+
+def test_shadows_of_several_characters_overlap_without_darkening_twice():
+    toward = TO_SUN / TO_SUN[2]
+    low = dataclasses.replace(ball(), name="low")
+    high = dataclasses.replace(ball(BALL + 0.9 * toward + (0, 0.3, 0)), name="high")  # its shadow half covers the other
+    characters = {"Low": ["low"], "High": ["high"]}
+    parts = cast_shadows(RayScene([low, high]), overhead(), sunlight(), characters, height=0.0)
+    together = cast_shadow(RayScene([low, high]), overhead(), sunlight(), height=0.0)
+    alone = [cast_shadow(RayScene([mesh]), overhead(), sunlight(), height=0.0) for mesh in (low, high)]
+    both = (alone[0][..., 0] < 0.25) & (alone[1][..., 0] < 0.25)
+    assert both.sum() > 60
+    np.testing.assert_array_equal(parts["Low"], alone[0])
+    assert parts["High"][both].mean() > 0.97  # the light is gone already
+    product = parts["Low"] * parts["High"]
+    assert np.abs(product - together).mean() < 2e-3
+    assert np.allclose(product[both], together[both], atol=0.02)
 
 
 def test_a_holdout_in_front_receives_nothing_and_the_character_is_looked_through():
