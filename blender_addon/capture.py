@@ -37,20 +37,22 @@ class Capture:
     look: dict[str, str]
 
 
-def capture(scene: bpy.types.Scene, roles: dict[bpy.types.Object, str], frame: int, rig: bpy.types.Object) -> Capture:
-    """Read a frame of a temporary scene, see `temporary.scene_copy`; `rig` is the character's armature.
+def capture(
+    scene: bpy.types.Scene, roles: dict[bpy.types.Object, str], frame: int, rigs: tuple[bpy.types.Object, ...]
+) -> Capture:
+    """Read a frame of a temporary scene, see `temporary.scene_copy`; `rigs` are the characters' armatures.
 
     Raises PenumbraError where the character has no faces, or a mesh has invalid coordinates.
     """
     engine = scene.render.engine
-    _CaptureEngine.roles, _CaptureEngine.rig, _CaptureEngine.answer = roles, rig, None
+    _CaptureEngine.roles, _CaptureEngine.rigs, _CaptureEngine.answer = roles, rigs, None
     bpy.utils.register_class(_CaptureEngine)
     try:
         scene.render.engine = _CaptureEngine.bl_idname
         temporary.render(scene, frame)
     finally:
         answer, _CaptureEngine.answer, _CaptureEngine.roles = _CaptureEngine.answer, None, {}
-        _CaptureEngine.rig = None
+        _CaptureEngine.rigs = ()
         scene.render.engine = engine
         bpy.utils.unregister_class(_CaptureEngine)
     if isinstance(answer, Exception):
@@ -65,17 +67,19 @@ class _CaptureEngine(bpy.types.RenderEngine):
     bl_label = "Penumbra Capture"
     bl_use_postprocess = False
     roles: ClassVar[dict[bpy.types.Object, str]] = {}
-    rig: ClassVar[bpy.types.Object | None] = None
+    rigs: ClassVar[tuple[bpy.types.Object, ...]] = ()
     answer: ClassVar[Capture | Exception | None] = None
 
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:
         try:  # Blender only prints what an engine raises
-            type(self).answer = _capture(depsgraph, self.roles, self.rig)
+            type(self).answer = _capture(depsgraph, self.roles, self.rigs)
         except Exception as problem:
             type(self).answer = problem
 
 
-def _capture(depsgraph: bpy.types.Depsgraph, roles: dict[bpy.types.Object, str], rig: bpy.types.Object) -> Capture:
+def _capture(
+    depsgraph: bpy.types.Depsgraph, roles: dict[bpy.types.Object, str], rigs: tuple[bpy.types.Object, ...]
+) -> Capture:
     camera = cameras.protocol_camera(depsgraph)
     digest = hashlib.blake2b(digest_size=16)
     for part in (camera.projection, camera.world_from_camera, np.array(camera.window)):
@@ -90,7 +94,7 @@ def _capture(depsgraph: bpy.types.Depsgraph, roles: dict[bpy.types.Object, str],
         digest.update(f"{mesh.name}\0{mesh.role}".encode())
         for part in (mesh.vertices, mesh.triangles, mesh.corner_normals):
             digest.update(np.ascontiguousarray(part))
-    return Capture(camera, meshes, digest.hexdigest(), looks.look(depsgraph, rig, None))
+    return Capture(camera, meshes, digest.hexdigest(), looks.look(depsgraph, rigs, None))
 
 
 def _meshes(

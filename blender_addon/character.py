@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the character in whatever of it is selected, and what every other object is to its light."""
+"""Find the characters in whatever of them is selected, and what every other object is to their light."""
 
 from __future__ import annotations
 
@@ -35,11 +35,44 @@ class Character:
     untraceable: tuple[str, ...] = ()
 
 
-def find_character(objects: Iterable[bpy.types.Object], view_layer: bpy.types.ViewLayer) -> Character:
-    """The character that the selected objects belong to.
+@dataclass(frozen=True)
+class Cast:
+    """The characters that are harmonized together, one or several: they shade and shadow each other."""
 
-    objects: any of its armature, body, clothes, parented props, or the empty above it.
-    Raises PenumbraError where nothing is selected, there is no armature, or two characters are selected.
+    characters: tuple[Character, ...]
+
+    @property
+    def name(self) -> str:
+        """By which their result is found."""
+        return cast_name(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(character.name for character in self.characters)
+
+    @property
+    def armatures(self) -> tuple[bpy.types.Object, ...]:
+        return tuple(character.armature for character in self.characters)
+
+    @property
+    def owners(self) -> dict[bpy.types.Object, str]:
+        """All parts, each with its character's name; what follows several is the first one's."""
+        return {part: one.name for one in reversed(self.characters) for part in one.parts}
+
+    @property
+    def untraceable(self) -> tuple[str, ...]:
+        return tuple(sentence for character in self.characters for sentence in character.untraceable)
+
+
+def cast_name(names: Iterable[str]) -> str:
+    return " & ".join(names)
+
+
+def find_cast(objects: Iterable[bpy.types.Object], view_layer: bpy.types.ViewLayer) -> Cast:
+    """The characters that the selected objects belong to, in the order of their names.
+
+    objects: any of their armatures, bodies, clothes, parented props, or the empty above them.
+    Raises PenumbraError where nothing is selected, or there is no armature.
     """
     objects = [o for o in objects if o is not None]
     if not objects:
@@ -51,44 +84,35 @@ def find_character(objects: Iterable[bpy.types.Object], view_layer: bpy.types.Vi
             "Select a rigged character, or parent the mesh to an armature (Ctrl P).",
         )
     rigged = [rig for rig in rigs if any(part.type in MESHABLE for part in _parts(rig))]
-    if len(rigged) > 1:
-        names = ", ".join(f"“{rig.name}”" for rig in rigged)
-        raise PenumbraError(f"Several characters are selected: {names}.", "Select one of them.")
-    return _character((rigged or list(rigs))[0], view_layer)
+    return _cast(rigged or list(rigs)[:1], view_layer)
 
 
-def character_named(name: str, view_layer: bpy.types.ViewLayer) -> Character:
-    """The character whose armature, or any part, is called `name`."""
-    found = view_layer.objects.get(name)
-    if found is None:
-        raise PenumbraError(f"There is no object “{name}”.", "Name the character's armature or one of its meshes.")
-    return find_character([found], view_layer)
+def cast_named(names: Iterable[str], view_layer: bpy.types.ViewLayer) -> Cast:
+    """The characters whose armatures, or any of their parts, have these names. Raises PenumbraError."""
+    found = []
+    for name in names:
+        found.append(view_layer.objects.get(name))
+        if found[-1] is None:
+            raise PenumbraError(f"There is no object “{name}”.", "Name the character's armature or one of its meshes.")
+    return find_cast(found, view_layer)
 
 
-def characters(view_layer: bpy.types.ViewLayer) -> list[Character]:
-    """All characters of a view layer that have something to render."""
+def everybody(view_layer: bpy.types.ViewLayer) -> Cast:
+    """All characters of a view layer that have something to render. Raises PenumbraError where there is none."""
     rigs = {rig: None for o in view_layer.objects if o.type == "ARMATURE" for rig in _rigs_of(o)}
-    found = [_character(rig, view_layer) for rig in rigs]
-    return [c for c in found if any(part.type in MESHABLE for part in c.parts)]
-
-
-def only_character(view_layer: bpy.types.ViewLayer) -> Character:
-    """The one character of a view layer. Raises PenumbraError where there is none, or a choice."""
-    found = characters(view_layer)
-    if not found:
+    found = _cast(rigs, view_layer).characters
+    rendered = tuple(c for c in found if any(part.type in MESHABLE for part in c.parts))
+    if not rendered:
         raise PenumbraError("There is no rigged character in the scene.", "Parent the meshes to an armature (Ctrl P).")
-    if len(found) > 1:
-        names = ", ".join(f"“{c.name}”" for c in found)
-        raise PenumbraError(f"The scene has several characters: {names}.", "Name one of them.")
-    return found[0]
+    return Cast(rendered)
 
 
-def roles(character: Character, view_layer: bpy.types.ViewLayer) -> dict[bpy.types.Object, str]:
-    """What each object of the view layer that can be rendered is to the character's light.
+def roles(cast: Cast, view_layer: bpy.types.ViewLayer) -> dict[bpy.types.Object, str]:
+    """What each object of the view layer that can be rendered is to the characters' light.
 
     An object's own `hide_render` is not looked at here: it may be animated, and the render evaluates it.
     """
-    parts = set(character.parts)
+    parts = cast.owners
     found = {}
     for item, held_out in _renderable(view_layer.layer_collection):
         if item.is_holdout or held_out or found.get(item) == HOLDOUT:
@@ -109,6 +133,10 @@ def _renderable(layer: bpy.types.LayerCollection) -> Iterator[tuple[bpy.types.Ob
             yield item, layer.holdout
     for child in layer.children:
         yield from _renderable(child)
+
+
+def _cast(rigs: Iterable[bpy.types.Object], view_layer: bpy.types.ViewLayer) -> Cast:
+    return Cast(tuple(_character(rig, view_layer) for rig in sorted(rigs, key=lambda rig: rig.name)))
 
 
 def _character(rig: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> Character:

@@ -14,7 +14,7 @@ import bpy
 
 from ..backend.protocol import Cancelled, PenumbraError
 from . import farm, harmonize, jobs, preferences, properties
-from .character import Character, character_named, only_character
+from .character import Cast, cast_named, everybody
 from .farm import Task
 from .harmonize import Request
 from .jobs import Job
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
             "--out", type=Path, metavar="DIR", help="folder for the images; default: beside the .blend file"
         )
         command.add_argument(
-            "--character", metavar="NAME", help="its armature or a part of it; default: the only one in the scene"
+            "--character", metavar="NAME", nargs="+", help="armatures or parts of them; default: all in the scene"
         )
     for command in (harmonizing, light):
         command.add_argument(
@@ -126,10 +126,10 @@ def _job(options: argparse.Namespace) -> Job:
     light = getattr(options, "light", None) or frames
     if not set(frames) <= set(light):
         raise PenumbraError("The frames are not all in the range that shares the light.", "Widen --light.")
-    character = _character(options.character)
-    settings = properties.lit_settings(scene, character.name, multilayer=getattr(options, "multilayer", False))
+    cast = _cast(options.character)
+    settings = properties.lit_settings(scene, cast.name, multilayer=getattr(options, "multilayer", False))
     output = options.out.resolve() if options.out else properties.output_folder(scene)
-    task = Task(Request(scene, view_layer, character, frames, settings, output), light)
+    task = Task(Request(scene, view_layer, cast, frames, settings, output), light)
     target = task.target
     if options.what == "collect":
         return Job(farm.collect(task.request, target))
@@ -137,13 +137,11 @@ def _job(options: argparse.Namespace) -> Job:
     return Job(farm.estimate_light(task) if options.what == "light" else farm.harmonize(task))
 
 
-def _character(name: str | None) -> Character:
+def _cast(names: list[str] | None) -> Cast:
     scene, view_layer = bpy.context.scene, bpy.context.view_layer
-    if name:
-        return character_named(name, view_layer)
-    if scene.penumbra.character:
-        return character_named(scene.penumbra.character.name, view_layer)
-    return only_character(view_layer)
+    if not names and scene.penumbra.character:
+        names = [scene.penumbra.character.name]
+    return cast_named(names, view_layer) if names else everybody(view_layer)
 
 
 def register() -> None:

@@ -29,7 +29,7 @@ from . import camera as cameras
 from . import capture, compat, looks, notices, temporary
 from . import character as characters
 from . import plate as plates
-from .character import Character
+from .character import Cast
 
 REQUEST = "export.json"
 SCENE_COPY = "scene.blend"
@@ -69,19 +69,20 @@ class Exported:
     notices: tuple[str, ...]
 
 
-def check(
-    scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, character: Character, settings: ExportSettings
-) -> None:
+def check(scene: bpy.types.Scene, cast: Cast, settings: ExportSettings) -> None:
     """Find at once what would stop an export at the current frame. Raises PenumbraError."""
     plates.find_plate(scene, settings)
-    meshes = [part for part in character.parts if part.type in characters.MESHABLE and not part.hide_render]
-    if not meshes:
-        raise PenumbraError(
-            f"“{character.name}” has no mesh that is rendered.",
-            "Parent its meshes to the armature, and show them in renders.",
-        )
-    if all(part.type == "MESH" and not part.data.polygons and not part.modifiers for part in meshes):
-        raise PenumbraError(f"The meshes of “{character.name}” have no faces.", "Give the character a body with faces.")
+    for character in cast.characters:
+        meshes = [part for part in character.parts if part.type in characters.MESHABLE and not part.hide_render]
+        if not meshes:
+            raise PenumbraError(
+                f"“{character.name}” has no mesh that is rendered.",
+                "Parent its meshes to the armature, and show them in renders.",
+            )
+        if all(part.type == "MESH" and not part.data.polygons and not part.modifiers for part in meshes):
+            raise PenumbraError(
+                f"The meshes of “{character.name}” have no faces.", "Give the character a body with faces."
+            )
     if not hasattr(scene, "cycles"):
         raise PenumbraError(
             "Cycles is switched off.",
@@ -93,7 +94,7 @@ def check(
 def export_frames(
     scene: bpy.types.Scene,
     view_layer: bpy.types.ViewLayer,
-    character: Character,
+    cast: Cast,
     frames: Iterable[int],
     folder: Path,
     settings: ExportSettings,
@@ -109,9 +110,9 @@ def export_frames(
     finished: keys by frame number; a frame that would have this key is left out of the job.
     """
     numbers = sorted(set(frames))
-    check(scene, view_layer, character, settings)
+    check(scene, cast, settings)
     make_writable(folder)
-    roles = characters.roles(character, view_layer)
+    roles = characters.roles(cast, view_layer)
     done = []
     with temporary.scene_copy(scene, view_layer, roles) as (copy, copied):
         _set_up_passes(copy, settings)
@@ -122,14 +123,14 @@ def export_frames(
                 progress(label, (i + part) / len(numbers))
 
             frame = _export_frame(
-                scene, character, copy, copied, number, folder, settings, show, (finished or {}).get(number)
+                scene, cast, copy, copied, number, folder, settings, show, (finished or {}).get(number)
             )
             done += [frame] if frame else []
     if settings.light:
         write_json(folder / LIGHT, settings.light)
         done = [dataclasses.replace(frame, light=LIGHT) for frame in done]
     job = HarmonizeJob(
-        character.name,
+        {one.name: [p.name for p, owner in cast.owners.items() if owner == one.name] for one in cast.characters},
         tuple(done),
         settings.ground,
         settings.ground_height,
@@ -139,12 +140,12 @@ def export_frames(
     )
     job.save(folder)
     progress("Exported", 1.0)
-    return Exported(job, notices.scene_notices(scene, view_layer, character, settings))
+    return Exported(job, notices.scene_notices(scene, cast, settings))
 
 
 def _export_frame(
     scene: bpy.types.Scene,
-    character: Character,
+    cast: Cast,
     copy: bpy.types.Scene,
     roles: dict[bpy.types.Object, str],
     number: int,
@@ -153,10 +154,10 @@ def _export_frame(
     progress: Progress,
     finished: str | None,
 ) -> Frame | None:
-    progress("Reading the character", 0.0)
+    progress("Reading the characters" if len(cast.characters) > 1 else "Reading the character", 0.0)
     added = temporary.replace_camera(copy, cameras.camera_at(scene, settings.camera, number))
     try:
-        captured = capture.capture(copy, roles, number, character.armature)
+        captured = capture.capture(copy, roles, number, cast.armatures)
         box = _character_box(captured, number)
         progress("Reading the plate", 0.2)
         found = plates.find_plate(scene, settings, number)
@@ -260,7 +261,7 @@ def make_writable(folder: Path) -> None:
 def spawn_export(
     scene: bpy.types.Scene,
     view_layer: bpy.types.ViewLayer,
-    character: Character,
+    cast: Cast,
     frames: Iterable[int],
     folder: Path,
     settings: ExportSettings,
@@ -271,13 +272,13 @@ def spawn_export(
     The command writes JSON lines to its standard output, between lines of Blender's own: see `parse_message`. Its exit
     status is 0 only after "done". Painting that is not saved goes along. Raises PenumbraError.
     """
-    check(scene, view_layer, character, settings)
+    check(scene, cast, settings)
     make_writable(folder)
     request = {
         "id": job_id,
         "scene": scene.name,
         "view_layer": view_layer.name,
-        "character": character.name,
+        "characters": cast.names,
         "frames": sorted(set(frames)),
         "settings": dataclasses.asdict(settings),
         "painted": _save_painted(folder),
@@ -338,7 +339,7 @@ def run_request(folder: Path, send: Callable[[dict[str, Any]], None]) -> None:
     exported = export_frames(
         scene,
         view_layer,
-        characters.character_named(request["character"], view_layer),
+        characters.cast_named(request["characters"], view_layer),
         request["frames"],
         folder,
         ExportSettings(**request["settings"]),

@@ -40,7 +40,7 @@ class Task:
     @property
     def target(self) -> Path:
         """The folder that all tasks write into. Raises PenumbraError where it has no place."""
-        return passes.folder_of(self.request.character.name, self.request.output)
+        return passes.folder_of(self.request.cast.name, self.request.output)
 
     @property
     def is_whole(self) -> bool:
@@ -84,7 +84,7 @@ def collect(request: Request, target: Path) -> jobs.Steps:
     The open file is not written. Needs no backend. Raises PenumbraError where there are no images.
     """
     yield Progress("Saving a copy of the .blend file", 1.0)
-    applied = passes.load_result(request.scene, request.character.name, target, request.settings)
+    applied = passes.load_result(request.scene, request.cast.name, target, request.settings)
     path = copy_path(target)
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True)
@@ -158,7 +158,7 @@ def _frame(
 def _export(task: Task, frames: tuple[int, ...], folder: Path, finished: dict[int, str]) -> HarmonizeJob:
     request = task.request
     return export.export_frames(
-        request.scene, request.view_layer, request.character, frames, folder, request.settings, finished=finished
+        request.scene, request.view_layer, request.cast, frames, folder, request.settings, finished=finished
     ).job
 
 
@@ -181,7 +181,7 @@ def _run(folder: Path, share: tuple[float, float]) -> Generator[Progress, None, 
 
 
 def _roles(task: Task) -> tuple[str, ...]:
-    return (*passes.ROLES, *(("penumbra",) if task.request.settings.multilayer else ()))
+    return (*passes.roles(task.request.cast.names), *(("penumbra",) if task.request.settings.multilayer else ()))
 
 
 def _named(frames: tuple[int, ...]) -> str:

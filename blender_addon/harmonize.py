@@ -18,7 +18,7 @@ import bpy
 
 from ..backend.protocol import HarmonizeResult, PenumbraError
 from . import child_process, export, jobs, passes, preferences
-from .character import Character
+from .character import Cast
 from .jobs import Outcome, Progress
 from .scenes import scene_of
 
@@ -36,7 +36,7 @@ class Request:
 
     scene: bpy.types.Scene
     view_layer: bpy.types.ViewLayer
-    character: Character
+    cast: Cast
     frames: tuple[int, ...]
     settings: export.ExportSettings
     output: Path | None = None
@@ -44,7 +44,7 @@ class Request:
 
 def check(request: Request) -> None:
     """Find at once what would stop the job. Raises PenumbraError."""
-    export.check(request.scene, request.view_layer, request.character, request.settings)
+    export.check(request.scene, request.cast, request.settings)
     passes.check(request.scene)
 
 
@@ -57,7 +57,7 @@ def harmonize(request: Request, exporting: Export) -> jobs.Steps:
     # Undo moves the data while a job runs, so only names and identifiers are kept across a yield.
     scene_uid, name, settings, output = (
         request.scene.session_uid,
-        request.character.name,
+        request.cast.name,
         request.settings,
         request.output,
     )
@@ -90,7 +90,7 @@ def export_here(show: Callable[[Progress], None]) -> Export:
         exported = export.export_frames(
             request.scene,
             request.view_layer,
-            request.character,
+            request.cast,
             request.frames,
             folder,
             request.settings,
@@ -105,7 +105,7 @@ def export_beside(request: Request, folder: Path, job_id: str) -> Generator[Prog
     """Export in a background Blender on a copy of the scene, so that the interface stays responsive."""
     yield Progress("Copying the scene", 0.0)
     command = export.spawn_export(
-        request.scene, request.view_layer, request.character, request.frames, folder, request.settings, job_id
+        request.scene, request.view_layer, request.cast, request.frames, folder, request.settings, job_id
     )
     log = preferences.log_file("export")
     child = child_process.spawn(command, log)
@@ -154,7 +154,7 @@ def _job_folder(request: Request) -> tuple[Path, bool]:
     for old in folders.iterdir():
         if time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
             shutil.rmtree(old, ignore_errors=True)
-    what = [bpy.data.filepath, request.scene.name, request.character.name, request.frames]
+    what = [bpy.data.filepath, request.scene.name, request.cast.name, request.frames]
     folder = folders / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     folder.mkdir(exist_ok=True)
     return folder, True

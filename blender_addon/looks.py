@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +20,13 @@ if TYPE_CHECKING:
 DECIMALS = 4  # a tenth of a millimetre: what evaluating again may change is far below
 
 
-def look(depsgraph: bpy.types.Depsgraph, rig: bpy.types.Object, plate: Plate | None) -> dict[str, str]:
+def look(depsgraph: bpy.types.Depsgraph, rigs: Iterable[bpy.types.Object], plate: Plate | None) -> dict[str, str]:
     """Fingerprints of the evaluated "pose" and "camera", and of the "plate"."""
-    posed = rig.evaluated_get(depsgraph)
-    bones = np.empty((len(posed.pose.bones), 4, 4), np.float32)
-    for i, bone in enumerate(posed.pose.bones):
-        bones[i] = bone.matrix
+    posed = [rig.evaluated_get(depsgraph) for rig in rigs]
+    matrices = [matrix for rig in posed for matrix in (rig.matrix_world, *(bone.matrix for bone in rig.pose.bones))]
     camera = cameras.protocol_camera(depsgraph)
     found = {
-        "pose": _digest(np.array(posed.matrix_world), bones),
+        "pose": _digest(np.array(matrices)),
         "camera": _digest(camera.projection, camera.world_from_camera, np.array((camera.width, camera.height))),
     }
     if plate is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from .camera import camera_at
-from .character import Character
+from .character import Cast
 
 if TYPE_CHECKING:
     from .export import ExportSettings
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 _SIMULATED = {"CLOTH", "SOFT_BODY"}
 
 
-def scene_notices(
-    scene: bpy.types.Scene, _view_layer: bpy.types.ViewLayer, character: Character, settings: ExportSettings
-) -> tuple[str, ...]:
+def scene_notices(scene: bpy.types.Scene, cast: Cast, settings: ExportSettings) -> tuple[str, ...]:
     """One plain sentence for each thing that will be missing from the result, or differ from a render."""
-    found = list(character.untraceable)
+    found = list(cast.untraceable)
     render = scene.render
     if render.use_border and render.use_crop_to_border:
         found.append("The result has the size of the whole frame: turn off Crop to Render Region to composite it.")
@@ -30,7 +28,7 @@ def scene_notices(
         found.append("Depth of field is left out of the result.")
     if render.use_multiview:
         found.append("Only the middle view of a stereoscopic render is made.")
-    for part in character.parts:
+    for part in cast.owners:
         for modifier in part.modifiers:
             if modifier.type in _SIMULATED and modifier.show_render and not modifier.point_cache.is_baked:
                 found.append(f"The simulation “{modifier.name}” of “{part.name}” is not baked: bake it first.")

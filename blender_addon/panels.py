@@ -22,7 +22,7 @@ from . import (
     properties,
     scene_light,
 )
-from .character import Character
+from .character import Cast
 from .operators.imports import IMPORTS
 
 
@@ -36,10 +36,10 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        character, problem = _look(context)
+        cast, problem = _look(context)
         inputs = layout.column()
         inputs.enabled = not jobs.running()
-        _draw_inputs(inputs, context, character)
+        _draw_inputs(inputs, context, cast)
         job = jobs.latest()
         job = None if job and job.title in IMPORTS else job
         if job and job.state == "running":
@@ -47,7 +47,7 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
             return
         button = layout.row()
         button.scale_y = 1.6
-        has_result = character and passes.result_node(context.scene, character.name)
+        has_result = cast and passes.result_node(context.scene, cast.name)
         button.operator(
             "penumbra.harmonize", icon="SHADING_RENDERED", text="Harmonize Again" if has_result else "Harmonize Shading"
         )
@@ -55,7 +55,7 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
         if not has_result:
             layout.operator("penumbra.load_result", icon="FILE_FOLDER")
         failed = bool(job and job.problem and job.of_file)
-        _draw_findings(layout, context, character, job.problem if failed else problem, outcome, failed)
+        _draw_findings(layout, context, cast, job.problem if failed else problem, outcome, failed)
         if backend_process.running():
             layout.operator("penumbra.release_backend", icon="MEMORY")
 
@@ -87,8 +87,7 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
                 row = column.row()
                 for icon in found:
                     row.template_icon(icon, scale=4)
-            for socket in ("Shading Strength", "Shadow Strength", "Mute"):
-                column.prop(node.inputs[socket], "default_value", text=socket.removesuffix(" Strength"), slider=True)
+            _draw_strengths(column, node)
             if not any(output.is_linked for output in node.outputs):
                 column.operator("penumbra.connect").character = name
             column.operator("penumbra.relight", icon="LIGHT").character = name
@@ -127,6 +126,17 @@ class PENUMBRA_PT_import(bpy.types.Panel):  # noqa: N801
                 drawing.text(layout, context, notice, "INFO")
 
 
+def _draw_strengths(layout: bpy.types.UILayout, node: bpy.types.Node) -> None:
+    """Sliders of the result; of several characters, each one's own."""
+    names = passes.members(node)
+    for name, sockets in zip(names, passes.strength_sockets(names), strict=True):
+        if len(names) > 1:
+            layout.label(text=name, icon="OUTLINER_OB_ARMATURE")
+        for socket, text in zip(sockets, ("Shading", "Shadow"), strict=True):
+            layout.prop(node.inputs[socket], "default_value", text=text, slider=True)
+    layout.prop(node.inputs["Mute"], "default_value", text="Mute", slider=True)
+
+
 def light_text(record: dict[str, Any], camera: bpy.types.Object | None) -> str:
     """The light that was found, as the camera sees it, and how sure it is; empty where that is not known."""
     light = record.get("light", {})
@@ -139,25 +149,25 @@ def light_text(record: dict[str, Any], camera: bpy.types.Object | None) -> str:
     return f"Light from {where}, {light['confidence']:.0%} sure"
 
 
-def _look(context: bpy.types.Context) -> tuple[Character | None, PenumbraError | None]:
-    """The character, and what stands in the way of the job."""
-    character = None
+def _look(context: bpy.types.Context) -> tuple[Cast | None, PenumbraError | None]:
+    """The characters, and what stands in the way of the job."""
+    cast = None
     try:
-        character = properties.chosen_character(context)
-        settings = properties.lit_settings(context.scene, character.name)
-        export.check(context.scene, context.view_layer, character, settings)
+        cast = properties.chosen_cast(context)
+        settings = properties.lit_settings(context.scene, cast.name)
+        export.check(context.scene, cast, settings)
         passes.check(context.scene)
         preferences.backend_python()
     except PenumbraError as problem:
-        return character, problem
-    return character, None
+        return cast, problem
+    return cast, None
 
 
-def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, character: Character | None) -> None:
+def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, cast: Cast | None) -> None:
     settings = context.scene.penumbra
     layout.use_property_split = True
     layout.use_property_decorate = False
-    layout.prop(settings, "character", placeholder=character.name if character else "Select a character")
+    layout.prop(settings, "character", placeholder=cast.name if cast else "Select a character")
     layout.prop(context.scene, "camera")
     _draw_plate(layout, context)
     layout.row().prop(settings, "frames", expand=True)
@@ -195,7 +205,7 @@ def _draw_plate(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 def _draw_findings(
     layout: bpy.types.UILayout,
     context: bpy.types.Context,
-    character: Character | None,
+    cast: Cast | None,
     problem: PenumbraError | None,
     outcome: jobs.Outcome | None,
     job_failed: bool,
@@ -207,7 +217,7 @@ def _draw_findings(
     if outcome:
         drawing.text(layout, context, outcome.message, "CHECKMARK")
     settings = properties.export_settings(context.scene)
-    known = notices.scene_notices(context.scene, context.view_layer, character, settings)
+    known = notices.scene_notices(context.scene, cast, settings)
     for notice in dict.fromkeys((*known, *(outcome.notices if outcome else ()))):
         drawing.text(layout, context, notice, "INFO")
 

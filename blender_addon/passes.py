@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Result → compositor: one node group a character, made of image nodes that can be graded, muted and animated."""
+"""Result → compositor: one node group, made of image nodes that can be graded, muted and animated.
+
+A result is found by its character's name. Of characters that were harmonized together there is one result, found by
+`character.cast_name`, with strengths for each.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +25,8 @@ if TYPE_CHECKING:
     from .export import ExportSettings
 
 # Custom properties by which our datablocks are found, whatever the artist calls them.
-CHARACTER = "penumbra_character"  # on the group
+CHARACTER = "penumbra_character"  # on the group: the name of its character, or of its cast
+MEMBERS = "penumbra_members"  # on the group: the names of its characters, as JSON
 IMAGE = "penumbra_image"  # on an image: "character/role"
 FRAMES = "penumbra_frames"  # on the group: frames whose images lie in its folder
 CREATED_TREE = "penumbra_created_tree"  # on the group: the compositor was empty before
@@ -70,10 +75,12 @@ def apply_result(
 def load_result(scene: bpy.types.Scene, character: str, target: Path, settings: ExportSettings) -> Applied:
     """Show the images that `keep_result` left in a folder, without a backend. Raises PenumbraError where none are."""
     files: dict[str, dict[int, Path]] = {}
-    for role in (*ROLES, "plate"):
+    records = (json.loads(path.read_text("utf-8")) for path in target.glob("frame_*.json"))
+    names = next((record["characters"] for record in records), [character])
+    for role in (*roles(names), "plate"):
         for path in sorted(target.glob(f"{role}_*.exr")):
             files.setdefault(role, {})[int(path.stem.rpartition("_")[2])] = path
-    frames = sorted(set.intersection(*(set(files.get(role, ())) for role in ROLES)))
+    frames = sorted(set.intersection(*(set(files.get(role, ())) for role in roles(names))))
     if not frames:
         raise PenumbraError(
             f"There is no result in {target}.", "Choose the folder that holds shading_0001.exr and the like."
@@ -101,7 +108,8 @@ def _show(
         )
     tree, created = _tree(scene)
     node = result_node(scene, character)
-    group = node.node_tree if node else _new_group(character, created)
+    names = records.get(str(frames[0]), {}).get("characters") or [character]
+    group = node.node_tree if node else _new_group(character, names, created)
     made = len(frames)
     frames = sorted({*frames, *(() if packed else group.get(FRAMES, ()))})
     group[FRAMES] = frames
@@ -120,8 +128,41 @@ def _show(
     if node is None:
         node = _new_node(tree, group, character)
         _link(tree, node)
+        notices += _make_room(scene, character, names)
     linked = _reaches_output(tree, node)
     return Applied(node, linked, (*notices, *_link_notices(scene, node, linked)))
+
+
+def _make_room(scene: bpy.types.Scene, character: str, names: Sequence[str]) -> Iterator[str]:
+    """Take out earlier results that show some of the same characters; yields notices."""
+    for other, node in result_nodes(scene).items():
+        if other != character and set(names) & set(members(node)):
+            remove_result(scene, other)
+            yield f"The result of “{other}” was taken out: “{character}” shows it now."
+        elif other != character:
+            yield f"“{other}” has a result of its own: select all, and their shadows join where they meet."
+
+
+def casts(scene: bpy.types.Scene) -> list[tuple[str, ...]]:
+    """The characters of each result in the scene's compositor."""
+    return [members(node) for node in result_nodes(scene).values()]
+
+
+def members(node: bpy.types.Node) -> tuple[str, ...]:
+    """The characters of a result."""
+    return tuple(json.loads(node.node_tree[MEMBERS]))
+
+
+def roles(names: Sequence[str]) -> tuple[str, ...]:
+    """The images that a result of these characters has; those of one of several are numbered."""
+    numbers = range(1, len(names) + 1) if len(names) > 1 else ()
+    return (*ROLES, *(f"{kind}{i}" for i in numbers for kind in ("shadow", "matte")))
+
+
+def strength_sockets(names: Sequence[str]) -> list[tuple[str, str]]:
+    """For each of a result's characters the names of its node's inputs for shading and shadow."""
+    prefixes = ["" if len(names) == 1 else f"{name} " for name in names]
+    return [(f"{prefix}Shading Strength", f"{prefix}Shadow Strength") for prefix in prefixes]
 
 
 def result_nodes(scene: bpy.types.Scene) -> dict[str, bpy.types.Node]:
@@ -133,21 +174,24 @@ def result_nodes(scene: bpy.types.Scene) -> dict[str, bpy.types.Node]:
 
 
 def result_node(scene: bpy.types.Scene, character: str) -> bpy.types.Node | None:
-    """A character's node; its inputs "Shading Strength", "Shadow Strength" and "Mute" are the result's controls."""
+    """A character's node; its inputs "Mute" and `strength_sockets` are the result's controls."""
     return result_nodes(scene).get(character)
 
 
 def outdated(context: bpy.types.Context, character: str, settings: ExportSettings) -> list[str]:
     """Which of "pose", "camera" and "plate" have changed since the result of the current frame was made."""
-    node, rig = result_node(context.scene, character), context.view_layer.objects.get(character)
-    if node is None or rig is None or rig.type != "ARMATURE" or context.scene.camera is None:
+    node = result_node(context.scene, character)
+    if node is None or context.scene.camera is None:
+        return []
+    rigs = [context.view_layer.objects.get(name) for name in members(node)]
+    if not all(rig is not None and rig.type == "ARMATURE" for rig in rigs):
         return []
     made_of = record(node, context.scene.frame_current).get("look", {})
     try:
         plate = plates.find_plate(context.scene, settings)
     except PenumbraError:
         plate = None
-    now = looks.look(context.evaluated_depsgraph_get(), rig, plate) if made_of else {}
+    now = looks.look(context.evaluated_depsgraph_get(), rigs, plate) if made_of else {}
     return [name for name, was in made_of.items() if now.get(name) != was]
 
 
@@ -283,7 +327,13 @@ def _plate_image(scene: bpy.types.Scene, settings: ExportSettings, frame: int) -
 
 def _sources(result: HarmonizeResult, folder: Path, *, with_plate: bool) -> dict[str, dict[int, Path]]:
     """role → frame → file, all of which exist."""
-    found = {role: {frame.number: folder / getattr(frame, role) for frame in result.frames} for role in ROLES}
+    found: dict[str, dict[int, Path]] = {}
+    for frame in result.frames:
+        files = {role: getattr(frame, role) for role in ROLES}
+        for i, name in enumerate(frame.mattes, 1):
+            files |= {f"shadow{i}": frame.shadows[name], f"matte{i}": frame.mattes[name]}
+        for role, file in files.items():
+            found.setdefault(role, {})[frame.number] = folder / file
     if with_plate:
         found["plate"] = {frame.number: Path(frame.plate) for frame in HarmonizeJob.load(folder).frames}
         found["plate"] = {number: found["plate"][number] for number in found["shading"]}
@@ -345,7 +395,7 @@ def _kept_records(target: Path, frames: list[int]) -> dict[str, dict[str, Any]]:
 
 
 def _records(result: HarmonizeResult, folder: Path) -> dict[str, dict[str, Any]]:
-    """By frame: the key and the look of its input, and the light that was found."""
+    """By frame: its characters, the key and the look of its input, and the light that was found."""
     if not (folder / "job.json").is_file():
         return {}
     job = HarmonizeJob.load(folder)
@@ -354,7 +404,12 @@ def _records(result: HarmonizeResult, folder: Path) -> dict[str, dict[str, Any]]
     for frame in result.frames:
         probe = json.loads((folder / frame.probe).read_text("utf-8"))
         light = {name: probe.get(name) for name in ("dominant_direction_world", "strength", "confidence")}
-        records[str(frame.number)] = {"key": asked[frame.number].key, "look": asked[frame.number].look, "light": light}
+        records[str(frame.number)] = {
+            "characters": list(job.characters),
+            "key": asked[frame.number].key,
+            "look": asked[frame.number].look,
+            "light": light,
+        }
     return records
 
 
@@ -413,13 +468,14 @@ def _pack(images: dict[str, bpy.types.Image], character: str) -> None:
 # The group.
 
 
-def _new_group(character: str, created: bool) -> bpy.types.NodeTree:
+def _new_group(character: str, names: Sequence[str], created: bool) -> bpy.types.NodeTree:
     group = bpy.data.node_groups.new("Penumbra", "CompositorNodeTree")
-    group[CHARACTER] = character
+    group[CHARACTER], group[MEMBERS] = character, json.dumps(names)
     group[CREATED_TREE] = created
     new = group.interface.new_socket
     new("Plate", in_out="INPUT", socket_type="NodeSocketColor").default_value = (0, 0, 0, 0)
-    for name, value in (("Shading Strength", 1.0), ("Shadow Strength", 1.0), ("Mute", 0.0)):
+    strengths = [(name, 1.0) for sockets in strength_sockets(names) for name in sockets]
+    for name, value in (*strengths, ("Mute", 0.0)):
         socket = new(name, in_out="INPUT", socket_type="NodeSocketFloat")
         socket.subtype = "FACTOR"
         socket.min_value, socket.max_value, socket.default_value = 0.0, 1.0, value
@@ -431,7 +487,7 @@ def _new_group(character: str, created: bool) -> bpy.types.NodeTree:
 def _build(
     group: bpy.types.NodeTree, images: dict[str, bpy.types.Image], span: list[int], plate: plates.Plate | None
 ) -> None:
-    """Make the group's nodes: plate × shadow, over it albedo × shading + gloss. Strength 0 makes a factor of 1."""
+    """Make the group's nodes: plate × shadows, over it albedo × shading + gloss. Strength 0 makes a factor of 1."""
     group.nodes.clear()
     link = group.links.new
     inputs, output = _node(group, "NodeGroupInput", -800, 400), _node(group, "NodeGroupOutput", 800, 200)
@@ -441,9 +497,15 @@ def _build(
     over.location, over.label = (-500, 400), "Plate"
     link(background.outputs["Image"], below)
     link(inputs.outputs["Plate"], above)
-    shadow = _strength(group, inputs.outputs["Shadow Strength"], shown["shadow"], "Shadow Strength", 100)
-    shadowed = _mix(group, "MULTIPLY", 1.0, over.outputs[0], shadow, "Plate × Shadow", (0, 300))
-    shading = _strength(group, inputs.outputs["Shading Strength"], shown["shading"], "Shading Strength", -150)
+    shadowed, of_shading = over.outputs[0], None
+    sockets = strength_sockets(json.loads(group[MEMBERS]))
+    for i, (shading_socket, shadow_socket) in enumerate(sockets):
+        own = "" if len(sockets) == 1 else str(i + 1)
+        y = 100 - 400 * i
+        shadow = _strength(group, inputs.outputs[shadow_socket], shown[f"shadow{own}"], shadow_socket, y)
+        shadowed = _mix(group, "MULTIPLY", 1.0, shadowed, shadow, "Plate × Shadow", (0, 300 - 400 * i))
+        of_shading = _add_own(group, inputs.outputs[shading_socket], shown.get(f"matte{own}"), of_shading, y - 200)
+    shading = _strength(group, of_shading, shown["shading"], "Shading Strength", -150)
     diffuse = _mix(group, "MULTIPLY", 1.0, shown["albedo"].outputs["Image"], shading, "Albedo × Shading", (0, 50))
     # Coverage is the mix's factor; the colours themselves are opaque, as gloss is, from whose side alpha is taken.
     gloss = _mix(group, "ADD", 1.0, (0, 0, 0, 1), diffuse, "Gloss +", (200, 50))
@@ -452,6 +514,26 @@ def _build(
     link(final, output.inputs["Image"])
     for role in ("shading", "shadow", "occlusion"):
         link(shown[role].outputs["Image"], output.inputs[role.capitalize()])
+
+
+def _add_own(
+    group: bpy.types.NodeTree,
+    strength: bpy.types.NodeSocket,
+    matte: bpy.types.Node | None,
+    others: bpy.types.NodeSocket | None,
+    y: float,
+) -> bpy.types.NodeSocket:
+    """A strength; of several characters, on each one's matte its own."""
+    if matte is None:
+        return strength
+    node = _node(group, "ShaderNodeMath", -500, y)
+    node.operation, node.label = "MULTIPLY_ADD", "Strength by Matte"
+    group.links.new(matte.outputs["Image"], node.inputs[0])
+    group.links.new(strength, node.inputs[1])
+    node.inputs[2].default_value = 0.0
+    if others is not None:
+        group.links.new(others, node.inputs[2])
+    return node.outputs[0]
 
 
 def _strength(

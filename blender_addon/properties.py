@@ -9,8 +9,8 @@ from pathlib import Path
 import bpy
 
 from ..backend.protocol import PROBENET, SHADINGNET, PenumbraError
-from . import scene_light
-from .character import Character, character_named, characters, find_character
+from . import passes, scene_light
+from .character import Cast, cast_named, everybody, find_cast
 from .export import ExportSettings
 from .preferences import preferred_device
 
@@ -22,7 +22,7 @@ class PenumbraSettings(bpy.types.PropertyGroup):
 
     character: bpy.props.PointerProperty(
         name="Character",
-        description="The armature of the character; empty takes the selected one",
+        description="The armature of the one character; empty takes the selected ones, or all where none is selected",
         type=bpy.types.Object,
         poll=lambda _, candidate: candidate.type == "ARMATURE",
     )
@@ -72,21 +72,23 @@ class PenumbraSettings(bpy.types.PropertyGroup):
     )
 
 
-def chosen_character(context: bpy.types.Context) -> Character:
-    """The character set in the scene, else the selected one, else the only one there is.
+def chosen_cast(context: bpy.types.Context) -> Cast:
+    """The character set in the scene, else those selected, else all.
 
-    Raises PenumbraError where none of these is one character.
+    Who has a result together with others is not taken out of it. Raises PenumbraError where there is no character.
     """
     settings = context.scene.penumbra
     if settings.character:
-        return character_named(settings.character.name, context.view_layer)
+        return cast_named([settings.character.name], context.view_layer)
     try:
-        return find_character(context.selected_objects or [context.object], context.view_layer)
-    except PenumbraError:
-        found = characters(context.view_layer)
-        if len(found) == 1:
-            return found[0]
-        raise
+        cast = find_cast(context.selected_objects, context.view_layer)
+    except PenumbraError as not_selected:
+        try:
+            return everybody(context.view_layer)
+        except PenumbraError:
+            raise not_selected from None
+    together = next((names for names in passes.casts(context.scene) if set(cast.names) < set(names)), ())
+    return cast_named(together, context.view_layer) if together else cast
 
 
 def chosen_frames(scene: bpy.types.Scene) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import bpy
 
 from ..backend.protocol import PenumbraError
 from . import backend_process, jobs, preferences
-from .character import characters
+from .character import everybody
 
 TAIL_LINES = 120
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,7 +110,7 @@ def scene_facts(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> list
         f"view transform {scene.view_settings.view_transform}, border {render.use_border}",
     ]
     try:
-        for character in characters(view_layer):
+        for character in everybody(view_layer).characters:
             vertices = sum(len(part.data.vertices) for part in character.parts if part.type == "MESH")
             modifiers = Counter(modifier.type for part in character.parts for modifier in part.modifiers)
             lines.append(

@@ -128,13 +128,13 @@ def measure(view: View, truth: Reference, shading: np.ndarray, shadow: np.ndarra
 
 def view_of_open_scene(folder: Path) -> View:
     """The open scene's job as the backend sees it."""
-    from penumbra.blender_addon.character import only_character
+    from penumbra.blender_addon.character import everybody
     from penumbra.blender_addon.export import ExportSettings, export_frames
 
     scene, layer = bpy.context.scene, bpy.context.view_layer
     frames = (scene.frame_current,)
     with silence():
-        export_frames(scene, layer, only_character(layer), frames, folder, ExportSettings())
+        export_frames(scene, layer, everybody(layer), frames, folder, ExportSettings())
     return View.open(folder, HarmonizeJob.load(folder).frames[0])
 
 

@@ -54,7 +54,7 @@ def demonstrate(out: Path) -> None:
     """Run the main job on the demo scene and write every picture and the report into `out`."""
     import bpy
     from penumbra.blender_addon import backend_process, jobs, properties
-    from penumbra.blender_addon.character import only_character
+    from penumbra.blender_addon.character import everybody
     from penumbra.blender_addon.harmonize import Request, export_here, harmonize
 
     clock = Stages(jobs.TerminalLine())
@@ -63,7 +63,7 @@ def demonstrate(out: Path) -> None:
     scene, layer = bpy.context.scene, bpy.context.view_layer
     settings = properties.export_settings(scene)
     shutil.rmtree(out / "passes", ignore_errors=True)  # an earlier demonstration's
-    request = Request(scene, layer, only_character(layer), (scene.frame_current,), settings, out / "passes")
+    request = Request(scene, layer, everybody(layer), (scene.frame_current,), settings, out / "passes")
     outcome = jobs.run_blocking(jobs.Job(harmonize(request, export_here(clock.show))), clock)
     backend = backend_process.running()
     hello = (backend and backend.hello) or {}

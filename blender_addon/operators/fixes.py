@@ -104,9 +104,9 @@ class PENUMBRA_OT_load_result(_AsksForPath, bpy.types.Operator):  # noqa: N801
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            character = properties.chosen_character(context)
+            cast = properties.chosen_cast(context)
             settings = properties.export_settings(context.scene)
-            applied = passes.load_result(context.scene, character.name, Path(self.directory), settings)
+            applied = passes.load_result(context.scene, cast.name, Path(self.directory), settings)
         except PenumbraError as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}

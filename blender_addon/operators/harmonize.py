@@ -14,13 +14,13 @@ from .running import RunsJob
 
 def requested(context: bpy.types.Context) -> Request:
     """What the scene's settings and the selection ask for. Raises PenumbraError where something is missing."""
-    scene, character = context.scene, properties.chosen_character(context)
+    scene, cast = context.scene, properties.chosen_cast(context)
     return Request(
         scene,
         context.view_layer,
-        character,
+        cast,
         properties.chosen_frames(scene),
-        properties.lit_settings(scene, character.name),
+        properties.lit_settings(scene, cast.name),
         properties.output_folder(scene),
     )
 

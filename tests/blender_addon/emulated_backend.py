@@ -71,11 +71,16 @@ def _render(folder: Path) -> None:
         size = frame["camera"]["width"], frame["camera"]["height"]
         images = {"shading": (0.5, 0.4, 0.3), "shadow": (0.8, 0.8, 0.9), "occlusion": (0.25,) * 3, "albedo": (0.6,) * 3}
         paths = {name: _write_image(folder / f"{name}_{frame['number']:04}.exr", size, c) for name, c in images.items()}
+        own: dict[str, dict[str, str]] = {"shadows": {}, "mattes": {}}
+        for i, name in enumerate(job["characters"] if len(job["characters"]) > 1 else (), 1):
+            for kind, level in (("shadow", 0.9), ("matte", 1.0 if i == 1 else 0.0)):
+                path = folder / f"{kind}{i}_{frame['number']:04}.exr"
+                own[f"{kind}s"][name] = _write_image(path, size, (level,) * 3)
         light = (folder / frame["light"]).read_text() if frame["light"] else "{}"
         (folder / "probe.json").write_text(light)
         (folder / "rics.npz").write_bytes(b"")
         frames.append(
-            {"number": frame["number"], "key": frame["key"], "rics": "rics.npz", "probe": "probe.json", **paths}
+            {"number": frame["number"], "key": frame["key"], "rics": "rics.npz", "probe": "probe.json", **paths, **own}
         )
     result = {"frames": frames, "seconds": {"Shading": 0.1}, "device": "cpu", "versions": {}, "notices": []}
     (folder / "result.json").write_text(json.dumps(result))
@@ -132,7 +137,7 @@ def main() -> None:
         sys.exit(1)
     if _behaviour == "mute":
         time.sleep(60)
-    version = 999 if _behaviour == "stranger" else 4
+    version = 999 if _behaviour == "stranger" else 5
     _send("hello", protocol=version, device="cpu", versions={"python": sys.version.split()[0]})
     for line in sys.stdin:
         message = json.loads(line)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from penumbra.backend.body.data import joint_transforms, load_body, skin
 from penumbra.blender_addon import body_import, rig
-from penumbra.blender_addon.character import find_character
+from penumbra.blender_addon.character import find_cast
 
 from tests.blender_addon.scenes import contents
 
@@ -64,7 +64,7 @@ def test_a_body_can_be_animated_reshaped_and_harmonized(harmonized_by, scene, ph
     (texture,) = (node for node in mesh.active_material.node_tree.nodes if node.type == "TEX_IMAGE")
     assert texture.image.packed_file
     assert texture.image.colorspace_settings.name == "sRGB"
-    assert find_character([mesh], bpy.context.view_layer).name == "Person 2"
+    assert find_cast([mesh], bpy.context.view_layer).name == "Person 2"
 
 
 def test_what_is_being_edited_stays_so(harmonized_by, scene, photograph):

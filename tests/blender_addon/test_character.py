@@ -31,29 +31,32 @@ def scene(empty_scene: bpy.types.Scene, tmp_path: Path) -> bpy.types.Scene:
 
 @pytest.mark.parametrize("selected", ["Rig", "Body", "Hat", "Skirt", "Root"])
 def test_any_part_finds_the_whole(scene: bpy.types.Scene, selected: str) -> None:
-    found = characters.character_named(selected, bpy.context.view_layer)
+    found = characters.cast_named([selected], bpy.context.view_layer)
     assert found.name == "Rig"
-    assert {part.name for part in found.parts} == {"Body", "Hat", "Skirt"}
-    assert characters.only_character(bpy.context.view_layer) == found
+    assert {part.name for part in found.owners} == {"Body", "Hat", "Skirt"}
+    assert characters.everybody(bpy.context.view_layer) == found
 
 
 @pytest.mark.parametrize("selected", ["Post", "Camera"])
 def test_what_has_no_armature_is_told(scene: bpy.types.Scene, selected: str) -> None:
     with pytest.raises(PenumbraError, match="no armature") as problem:
-        characters.character_named(selected, bpy.context.view_layer)
+        characters.cast_named([selected], bpy.context.view_layer)
     assert "Ctrl P" in problem.value.remedy
 
 
-def test_two_characters_are_a_choice(scene: bpy.types.Scene) -> None:
+def test_those_selected_are_one_cast(scene: bpy.types.Scene) -> None:
     rig, body = bpy.data.objects["Rig"].copy(), cube.mesh_object("Twin", cube.CORNERS)
     rig.name, rig.parent, body.parent = "Second", None, rig
     scene.collection.objects.link(rig)
     bpy.context.view_layer.update()
-    with pytest.raises(PenumbraError, match=r"several characters: “Rig”, “Second”"):
-        characters.only_character(bpy.context.view_layer)
-    assert characters.find_character([body], bpy.context.view_layer).name == "Second"
-    with pytest.raises(PenumbraError, match="Several characters are selected"):
-        characters.find_character([body, bpy.data.objects["Hat"]], bpy.context.view_layer)
+    layer = bpy.context.view_layer
+    one, both = characters.find_cast([body], layer), characters.find_cast([body, bpy.data.objects["Hat"]], layer)
+    assert (one.name, both.name) == ("Second", "Rig & Second")
+    assert both == characters.everybody(layer)
+    owners = {part.name: name for part, name in both.owners.items()}
+    assert owners == {**dict.fromkeys(("Body", "Hat", "Skirt"), "Rig"), "Twin": "Second"}
+    roles = characters.roles(one, layer)
+    assert (roles[body], roles[bpy.data.objects["Body"]]) == ("character", "prop")
 
 
 def test_roles_follow_flags_and_collections(scene: bpy.types.Scene) -> None:
@@ -71,7 +74,7 @@ def test_roles_follow_flags_and_collections(scene: bpy.types.Scene) -> None:
     ground.is_shadow_catcher = True
     wall = cube.mesh_object("Wall", cube.CORNERS)
     wall.is_holdout = True
-    found = characters.roles(characters.only_character(layer), layer)
+    found = characters.roles(characters.everybody(layer), layer)
     roles = {item.name: role for item, role in found.items() if item.type == "MESH"}
     parts = dict.fromkeys(("Body", "Hat", "Skirt"), "character")
     others = {"Post": "prop", "Ground": "receiver", "Wall": "holdout", "In Held": "holdout"}
@@ -84,7 +87,7 @@ def test_what_cannot_be_traced_is_named(scene: bpy.types.Scene) -> None:
     hair.parent = bpy.data.objects["Body"]
     bpy.data.objects["Body"].modifiers.new("Fur", "PARTICLE_SYSTEM")
     bpy.data.objects["Body"].particle_systems[0].settings.type = "HAIR"
-    found = characters.only_character(bpy.context.view_layer).untraceable
+    found = characters.everybody(bpy.context.view_layer).untraceable
     assert len(found) == 2
     assert any("“Hair” is hair curves" in sentence for sentence in found)
     assert any("of “Body”" in sentence for sentence in found)

@@ -16,7 +16,7 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 from penumbra.backend.protocol import Cancelled, HarmonizeJob, Mesh, PenumbraError, load_meshes
 from penumbra.blender_addon import export
-from penumbra.blender_addon.character import character_named, find_character
+from penumbra.blender_addon.character import cast_named, find_cast
 from penumbra.blender_addon.export import ExportSettings
 
 from tests.blender_addon import cube, pixels
@@ -32,7 +32,7 @@ def rig(empty_scene: bpy.types.Scene, tmp_path: Path) -> bpy.types.Object:
 
 def exported(folder: Path, frames: tuple[int, ...] = (10,), settings: ExportSettings = FAST) -> HarmonizeJob:
     layer = bpy.context.view_layer
-    character = find_character([bpy.data.objects["Rig"]], layer)
+    character = find_cast([bpy.data.objects["Rig"]], layer)
     return export.export_frames(bpy.context.scene, layer, character, frames, folder, settings).job
 
 
@@ -182,7 +182,7 @@ def test_the_scene_is_untouched(rig: bpy.types.Object, tmp_path: Path) -> None:
 
     with pytest.raises(Cancelled):
         export.export_frames(
-            scene, bpy.context.view_layer, character_named("Rig", bpy.context.view_layer), [9], tmp_path, FAST, stop
+            scene, bpy.context.view_layer, cast_named(["Rig"], bpy.context.view_layer), [9], tmp_path, FAST, stop
         )
     assert state() == before
     bpy.data.objects["Body"].data.vertices[0].co.x = math.nan
@@ -282,7 +282,7 @@ def test_the_background_process_makes_the_same_job(rig: bpy.types.Object, tmp_pa
     image = scene.camera.data.background_images[0].image
     image.pixels[:4] = (1, 0, 1, 1)  # painted, not saved: the lower left corner
     expected = exported(here, (10,))
-    character = character_named("Body", layer)
+    character = cast_named(["Body"], layer)
     before = state()
     command = export.spawn_export(scene, layer, character, [10], there, FAST, "job 1")
     assert state() == before
@@ -304,7 +304,7 @@ def test_the_background_process_makes_the_same_job(rig: bpy.types.Object, tmp_pa
 def test_the_background_process_tells_its_errors(rig: bpy.types.Object, tmp_path: Path) -> None:
     scene, layer = bpy.context.scene, bpy.context.view_layer
     rig.location = (50, 0, 0)
-    command = export.spawn_export(scene, layer, character_named("Rig", layer), [1], tmp_path / "job", FAST, "job 1")
+    command = export.spawn_export(scene, layer, cast_named(["Rig"], layer), [1], tmp_path / "job", FAST, "job 1")
     done = subprocess.run(command, capture_output=True, timeout=120, check=False)
     last = [m for m in map(export.parse_message, done.stdout.splitlines()) if m][-1]
     assert done.returncode != 0

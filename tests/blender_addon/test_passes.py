@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from penumbra.backend.protocol import FrameResult, HarmonizeResult, PenumbraError
 from penumbra.blender_addon import compat, export, passes
-from penumbra.blender_addon.character import character_named
+from penumbra.blender_addon.character import cast_named
 from penumbra.blender_addon.export import ExportSettings
 
 from tests.blender_addon import cube, pixels
@@ -231,7 +231,7 @@ def test_a_plate_of_another_shape_is_shown_as_the_job_saw_it(scene: bpy.types.Sc
     background.frame_method = "CROP"
     layer = bpy.context.view_layer
     folder = tmp_path / "job"
-    job = export.export_frames(scene, layer, character_named("Rig", layer), [1], folder, SETTINGS).job
+    job = export.export_frames(scene, layer, cast_named(["Rig"], layer), [1], folder, SETTINGS).job
     cropped = {role: values[:, 8:56] for role, values in images(1).items()}
     for role, values in cropped.items():
         pixels.save(folder / f"{role}_1.exr", values)

@@ -155,9 +155,9 @@ def test_a_job_is_lit_by_the_sun_as_it_stands_in_the_scene(result: Path, scene: 
     sun.data.energy, sun.data.color, sun.data.angle = 2 * np.pi, (1, 0.5, 0.25), 0.2
     scene.world.node_tree.nodes["Background"].inputs["Strength"].default_value = 0.5
     bpy.context.view_layer.update()
-    character = properties.chosen_character(bpy.context)
-    settings = properties.lit_settings(scene, character.name)
-    exported = export.export_frames(scene, bpy.context.view_layer, character, (1,), tmp_path / "job", settings)
+    cast = properties.chosen_cast(bpy.context)
+    settings = properties.lit_settings(scene, cast.name)
+    exported = export.export_frames(scene, bpy.context.view_layer, cast, (1,), tmp_path / "job", settings)
     light = json.loads((tmp_path / "job" / exported.job.frames[0].light).read_text())
     (lamp,) = light["suns"]
     np.testing.assert_allclose(ROLLED @ lamp["direction"], np.array((1, 2, 2)) / 3, atol=1e-6)

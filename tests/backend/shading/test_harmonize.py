@@ -160,7 +160,7 @@ def test_a_given_light_is_turned_to_the_camera(tmp_path, person):
 
 
 def test_two_characters_shade_and_shadow_each_other(tmp_path, person, monkeypatch):
-    job = make_job(tmp_path, person)
+    make_job(tmp_path, person)
     meshes = load_meshes(tmp_path / "meshes_1.npz")
     folders = {name: tmp_path / name for name in ("alone", "both")}
     places = {"Left": (-0.45, 0, 0), "Right": (0.45, 0, 0.45)}  # seen from the left one, toward the sun
