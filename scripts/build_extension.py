@@ -24,6 +24,7 @@ BELONGS = (
     "LICENSE",
     "README.md",
     "requirements.txt",
+    "requirements-alone.txt",
     "backend/",
     "blender_addon/",
     "assets/body/",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs every check: `python3 scripts/test.py [pytest arguments]`.
 
-Without arguments: ruff, pyright, and all tests on Blender 4.5, then the extension's tests on Blender 5.2 where a Python
-3.13 is at hand. With arguments: pytest only, with these, on both. The exit status is not 0 if anything failed.
+Without arguments: ruff, pyright, the documentation, and all tests on Blender 4.5, then the extension's tests on Blender
+5.2 where a Python 3.13 is at hand. With arguments: pytest only, with these, on both. The exit status is not 0 if
+anything failed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import build_docs
 import environment
 
 NO_TESTS_COLLECTED = 5
@@ -36,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         passed &= run("Lint", python, "ruff", "check", ".")
         passed &= run("Format", python, "ruff", "format", "--check", ".")
         passed &= run("Types", python, "pyright")
+        passed &= run("Documentation", python, *build_docs.BUILD)
     passed &= run("Tests on Blender 4.5", python, "pytest", *arguments)
     if python_52 and not any(argument.startswith("tests/backend") for argument in arguments):
         chosen = arguments or ["tests/blender_addon", "tests/test_repository.py"]

@@ -154,7 +154,7 @@ def test_there_is_no_server_to_set_up(scene) -> None:
             process.poll()
             time.sleep(0.05)
         assert process.hello
-        opened = [os.readlink(file) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
+        opened = [str(file.readlink()) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
         assert not [name for name in opened if name.startswith("socket:")]
     finally:
         backend_process.stop_shared()
@@ -166,7 +166,7 @@ def test_no_thread_runs_inside_blender(harmonized_by, scene, root: Path) -> None
     bpy.ops.penumbra.harmonize()
     assert threading.active_count() == before
     assert passes.result_node(scene, "Rig")
-    inside = [p for p in (root / "blender_addon").glob("*.py") if p.name != "install_process.py"]  # a process of its own
+    inside = [p for p in (root / "blender_addon").glob("*.py") if p.name != "install_process.py"]
     assert not [p.name for p in inside if re.search(r"^(import|from) (threading|asyncio)", p.read_text("utf-8"), re.M)]
 
 
