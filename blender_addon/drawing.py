@@ -7,9 +7,10 @@ import textwrap
 
 import bpy
 
-from . import jobs
+from . import jobs, pictures
 
 PIXELS_PER_LETTER = 7.0
+PREVIEW = 8  # heights of a button that the picture of a running job has
 
 
 def text(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str) -> None:
@@ -24,6 +25,9 @@ def text(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, 
 
 def progress(layout: bpy.types.UILayout, job: jobs.Job) -> None:
     """What a running job does, how far it is, and the button that ends it."""
+    picture = pictures.of_file(job.progress.preview) if job.progress.preview else None
+    if picture is not None:
+        layout.template_icon(picture, scale=PREVIEW)
     box = layout.column(align=True)
     box.label(text=jobs.stage_text(job))
     box.progress(factor=job.progress.fraction, text=jobs.progress_text(job))
