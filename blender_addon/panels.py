@@ -97,6 +97,9 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
             column.operator("penumbra.light_from_plate", icon="LIGHT_SUN", text=text).character = name
             column.operator("penumbra.remove", icon="TRASH").character = name
         layout.operator("penumbra.compare", icon="SPLIT_VERTICAL")
+        layout.prop(context.scene.penumbra, "compare", slider=True)
+        if context.scene.penumbra.compare:
+            drawing.text(layout, context, "Renders show the comparison too", "INFO")
         if not passes.is_plate_exact(context.scene):
             warning = layout.column()
             drawing.text(warning, context, "The plate is not shown exactly as it is", "INFO")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, replacing, write_json
-from . import compat, export, looks
+from . import compat, export, looks, wipe
 from . import plate as plates
 from .camera import frame_size
 
@@ -133,7 +133,7 @@ def result_nodes(scene: bpy.types.Scene) -> dict[str, bpy.types.Node]:
 
 
 def result_node(scene: bpy.types.Scene, character: str) -> bpy.types.Node | None:
-    """A character's node; its inputs "Shading Strength", "Shadow Strength" and "Mute" are the result's controls."""
+    """A character's node; its inputs "Shading Strength", "Shadow Strength", "Mute" and "Compare" control the result."""
     return result_nodes(scene).get(character)
 
 
@@ -441,9 +441,11 @@ def _build(
     over.location, over.label = (-500, 400), "Plate"
     link(background.outputs["Image"], below)
     link(inputs.outputs["Plate"], above)
-    shadow = _strength(group, inputs.outputs["Shadow Strength"], shown["shadow"], "Shadow Strength", 100)
+    controls = [inputs.outputs[f"{name} Strength"] for name in ("Shading", "Shadow")]
+    shading_strength, shadow_strength = wipe.limited(group, controls, shown["albedo"].outputs["Image"])
+    shadow = _strength(group, shadow_strength, shown["shadow"], "Shadow Strength", 100)
     shadowed = _mix(group, "MULTIPLY", 1.0, over.outputs[0], shadow, "Plate × Shadow", (0, 300))
-    shading = _strength(group, inputs.outputs["Shading Strength"], shown["shading"], "Shading Strength", -150)
+    shading = _strength(group, shading_strength, shown["shading"], "Shading Strength", -150)
     diffuse = _mix(group, "MULTIPLY", 1.0, shown["albedo"].outputs["Image"], shading, "Albedo × Shading", (0, 50))
     # Coverage is the mix's factor; the colours themselves are opaque, as gloss is, from whose side alpha is taken.
     gloss = _mix(group, "ADD", 1.0, (0, 0, 0, 1), diffuse, "Gloss +", (200, 50))
