@@ -24,6 +24,7 @@ from . import (
 )
 from .character import Character
 from .operators.imports import IMPORTS
+from .operators.presets import PENUMBRA_PT_harmonize_presets
 
 
 class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
@@ -33,6 +34,9 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
     bl_category = "Penumbra"
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
+
+    def draw_header_preset(self, _context: bpy.types.Context) -> None:
+        PENUMBRA_PT_harmonize_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
