@@ -62,7 +62,7 @@ def capture(scene: bpy.types.Scene, roles: dict[bpy.types.Object, str], frame: i
 
 class _CaptureEngine(bpy.types.RenderEngine):
     bl_idname = "PENUMBRA_CAPTURE"
-    bl_label = "Penumbra Capture"
+    bl_label = "Penumbra"
     bl_use_postprocess = False
     roles: ClassVar[dict[bpy.types.Object, str]] = {}
     rig: ClassVar[bpy.types.Object | None] = None

@@ -21,7 +21,7 @@ from bpy.app.handlers import persistent
 
 from ..backend import protocol
 from ..backend.protocol import Cancelled, PenumbraError
-from . import backend_process
+from . import backend_process, translations
 from .backend_process import BackendProcess
 
 TICK_S = 0.1
@@ -115,13 +115,13 @@ class Job:
 
 def stage_text(job: Job) -> str:
     """What a running job does."""
-    return "Cancelling" if job.cancelling else job.progress.stage
+    return translations.label("Cancelling" if job.cancelling else job.progress.stage)
 
 
 def progress_text(job: Job) -> str:
     """How far a running job is, and how long it will take."""
-    left = job.seconds_left
-    return f"{job.progress.fraction:.0%}" + (f", {_duration(left)} left" if left else "")
+    share, left = f"{job.progress.fraction:.0%}", job.seconds_left
+    return translations.label("{0}, {1} left").format(share, _duration(left)) if left else share
 
 
 def status_text(job: Job) -> str:

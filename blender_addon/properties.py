@@ -13,6 +13,7 @@ from . import passes, scene_light, wipe
 from .character import Character, character_named, characters, find_character
 from .export import ExportSettings
 from .preferences import preferred_device
+from .translations import CONTEXT
 
 SCENE = "scene"  # instead of an estimator: the light that the artist has set
 
@@ -42,6 +43,8 @@ class PenumbraSettings(bpy.types.PropertyGroup):
     )
     frames: bpy.props.EnumProperty(
         name="Frames",
+        description="Which frames to work on",
+        translation_context=CONTEXT,
         items=(
             ("CURRENT", "Current", "Only the frame that is shown"),
             ("RANGE", "Range", "Every frame of the scene's range, as an image sequence"),
