@@ -5,9 +5,9 @@ from types import ModuleType
 
 
 def _modules() -> tuple[ModuleType, ...]:
-    from .blender_addon import balls, cli, jobs, live_light, operators, panels, preferences, properties
+    from .blender_addon import cli, jobs, live_light, operators, panels, pictures, preferences, properties, translations
 
-    return properties, preferences, balls, operators, panels, cli, jobs, live_light
+    return translations, properties, preferences, pictures, operators, panels, cli, jobs, live_light
 
 
 def register() -> None:

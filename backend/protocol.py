@@ -296,9 +296,14 @@ def cancel(job_id: str) -> dict[str, Any]:
     return {"type": "cancel", "id": job_id}
 
 
-def progress(job_id: str, stage: str, fraction: float) -> dict[str, Any]:
-    """fraction of the whole job, in [0, 1]; stage is what the artist reads."""
-    return {"type": "progress", "id": job_id, "stage": stage, "fraction": fraction}
+def progress(job_id: str, stage: str, fraction: float, preview: str = "") -> dict[str, Any]:
+    """fraction of the whole job, in [0, 1]; stage is what the artist reads.
+
+    preview: file in the job's folder with a new picture of what is being made, left out where there is none:
+    ``.npy`` of (H, W, 4) uint8, sRGB-encoded RGBA, row 0 on top.
+    """
+    shown = {"preview": preview} if preview else {}
+    return {"type": "progress", "id": job_id, "stage": stage, "fraction": fraction, **shown}
 
 
 def done(job_id: str) -> dict[str, Any]:

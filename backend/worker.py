@@ -31,6 +31,7 @@ END_S = 3.0  # a job gets this long to stop once the input has ended
 QUIET_S = 0.1  # progress within one stage is reported no more often
 
 Progress = Callable[[str, float], None]
+Show = Callable[[str], None]  # gets the name of a new picture of the work in the job's folder
 Job = HarmonizeJob | BodyJob | ObjectJob
 JOBS: dict[str, type[Job]] = {"harmonize": HarmonizeJob, "body": BodyJob, "object": ObjectJob}  # by kind
 
@@ -109,20 +110,23 @@ class _Server:
 
     def _run(self, job_id: str, folder: Path) -> dict[str, Any]:
         """Run one job; returns the message of its end."""
-        shown = "", 0.0
+        shown, told = ("", 0.0), 0.0
 
-        def progress(stage: str, fraction: float) -> None:
-            nonlocal shown
+        def progress(stage: str, fraction: float, preview: str = "") -> None:
+            nonlocal shown, told
             if job_id in self._cancelled or self._closing.is_set():
                 raise Cancelled
             now = time.monotonic()
-            if stage != shown[0] or now - shown[1] > QUIET_S:
-                shown = stage, now
-                self._send(protocol.progress(job_id, stage, fraction))
+            if preview or stage != shown[0] or now - told > QUIET_S:
+                shown, told = (stage, fraction), now
+                self._send(protocol.progress(job_id, stage, fraction, preview))
+
+        def show(preview: str) -> None:
+            progress(*shown, preview)
 
         try:
             progress("Starting", 0.0)
-            _perform(folder, progress)
+            _perform(folder, progress, show)
         except Cancelled:
             return protocol.cancelled(job_id)
         except PenumbraError as problem:
@@ -140,10 +144,10 @@ class _Server:
             os._exit(1)
 
 
-def _perform(folder: Path, progress: Progress) -> None:
+def _perform(folder: Path, progress: Progress, show: Show | None = None) -> None:
     """Do a job folder's job, which writes its result there. Every failure becomes a PenumbraError."""
     try:
-        _perform_where_memory_allows(folder, progress)
+        _perform_where_memory_allows(folder, progress, show)
     except (PenumbraError, Cancelled):
         raise
     except FileNotFoundError as problem:
@@ -158,13 +162,13 @@ def _perform(folder: Path, progress: Progress) -> None:
         ) from problem
 
 
-def _perform_where_memory_allows(folder: Path, progress: Progress) -> None:
+def _perform_where_memory_allows(folder: Path, progress: Progress, show: Show | None) -> None:
     """On the job's device, or on the processor with a notice where a graphics card has too little memory."""
     from . import device
 
     job = JOBS[protocol.read_job(folder)[0]].load(folder)
     try:
-        _do(job, folder, progress)
+        _do(job, folder, progress, show)
         return
     except Exception as problem:
         if not _is_out_of_memory(problem) or job.device == "cpu":
@@ -173,12 +177,12 @@ def _perform_where_memory_allows(folder: Path, progress: Progress) -> None:
     device.release_memory()  # outside the exception, which holds on to what was computed
     on_processor = dataclasses.replace(job, device="cpu")
     on_processor.save(folder)
-    result = _do(on_processor, folder, progress)
+    result = _do(on_processor, folder, progress, show)
     notice = "The graphics card has too little memory for this job: the processor did it."
     dataclasses.replace(result, notices=(notice, *result.notices)).save(folder)
 
 
-def _do(job: Job, folder: Path, progress: Progress) -> HarmonizeResult | BodyResult | ObjectResult:
+def _do(job: Job, folder: Path, progress: Progress, show: Show | None) -> HarmonizeResult | BodyResult | ObjectResult:
     """The imports are here, so that a first "hello" does not wait for them."""
     if isinstance(job, BodyJob):
         from .body.bodies import import_bodies
@@ -190,7 +194,7 @@ def _do(job: Job, folder: Path, progress: Progress) -> HarmonizeResult | BodyRes
         return import_object(folder, progress)
     from .shading.harmonize import harmonize
 
-    return harmonize(folder, progress)
+    return harmonize(folder, progress, show=show)
 
 
 def _is_out_of_memory(problem: BaseException) -> bool:

@@ -3,25 +3,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import bpy
 import numpy as np
 
 from ..backend.protocol import PenumbraError
 from ..backend.rays.directions import COUNT, cell_shares
 from ..backend.shading import formula
-from . import passes, relight, scene_light
+from . import passes, pictures, relight, scene_light
 from .relight import Light
 
-SIDE = 128  # pixels of a picture
+SIDE = 160  # pixels of a picture, as many as the panel shows on a display of high density
 GREY = 0.5  # albedo of the grey ball
 CHROME = 0.9  # what the chrome ball reflects
 _SUN_SEEN = np.cos(np.radians(7.0))  # a sun's disc is drawn larger than it is, to be seen
-
-_pictures: Any = None  # bpy.utils.previews.ImagePreviewCollection
-_stamps: dict[str, tuple[Path, int, bytes]] = {}
 
 
 def icons(scene: bpy.types.Scene, character: str) -> tuple[int, int] | None:
@@ -35,16 +29,12 @@ def icons(scene: bpy.types.Scene, character: str) -> tuple[int, int] | None:
     given = scene_light.is_given(scene, character)
     light = scene_light.light_now(scene, character, probe) if given else relight.changed(probe, relight.Change())
     stamp = path, path.stat().st_mtime_ns, repr(light.lamps).encode() + light.radiance.tobytes()
-    names = f"{character} grey", f"{character} chrome"
-    if _stamps.get(character) != stamp:
-        _stamps[character] = stamp
-        for name, picture in zip(names, (grey(light), chrome(light)), strict=True):
-            _show(name, picture)
-    return _pictures[names[0]].icon_id, _pictures[names[1]].icon_id
+    grey_icon = pictures.icon(f"{character} grey", stamp, lambda: grey(light))
+    return grey_icon, pictures.icon(f"{character} chrome", stamp, lambda: chrome(light))
 
 
 def grey(light: Light) -> np.ndarray:
-    """(SIDE, SIDE, 4) display-encoded picture of a grey ball, row 0 on top, as the camera sees it."""
+    """(SIDE, SIDE, 4) uint8, display-encoded picture of a grey ball, row 0 on top, as the camera sees it."""
     normals, inside = _ball()
     lit = formula.shade(light.radiance, light.constant, np.ones((len(normals), COUNT)), normals, light.lamps)
     return _picture(GREY * lit, inside)
@@ -70,28 +60,7 @@ def _ball() -> tuple[np.ndarray, np.ndarray]:
 
 def _picture(linear: np.ndarray, inside: np.ndarray) -> np.ndarray:
     clipped = np.clip(linear, 0, 1)
-    picture = np.zeros((SIDE, SIDE, 4), np.float32)
+    picture = np.zeros((SIDE, SIDE, 4), np.uint8)
     encoded = np.where(clipped < 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
-    picture[inside] = np.concatenate([encoded, np.ones((len(encoded), 1))], 1)
+    picture[inside, :3], picture[inside, 3] = np.round(encoded * 255), 255
     return picture
-
-
-def _show(name: str, picture: np.ndarray) -> None:
-    preview = _pictures.get(name) or _pictures.new(name)
-    for kind in ("icon", "image"):
-        setattr(preview, f"{kind}_size", (SIDE, SIDE))
-        getattr(preview, f"{kind}_pixels_float").foreach_set(np.ascontiguousarray(picture[::-1]).ravel())
-
-
-def register() -> None:
-    from bpy.utils import previews  # type: ignore[import-not-found]
-
-    global _pictures
-    _pictures = previews.new()
-
-
-def unregister() -> None:
-    from bpy.utils import previews  # type: ignore[import-not-found]
-
-    previews.remove(_pictures)
-    _stamps.clear()

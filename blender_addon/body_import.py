@@ -67,7 +67,7 @@ def add_bodies(scene: bpy.types.Scene, folder: Path, image: Path, use_camera: bo
     look_through(scene, camera, use_camera)
     select(scene, rigs)
     count = len(rigs)
-    return Outcome(f"{'A body' if count == 1 else f'{count} bodies'} from {image.name}", result.notices)
+    return Outcome(f"A body from {image.name}" if count == 1 else f"{count} bodies from {image.name}", result.notices)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def capture(
 
 class _CaptureEngine(bpy.types.RenderEngine):
     bl_idname = "PENUMBRA_CAPTURE"
-    bl_label = "Penumbra Capture"
+    bl_label = "Penumbra"
     bl_use_postprocess = False
     roles: ClassVar[dict[bpy.types.Object, str]] = {}
     rigs: ClassVar[tuple[bpy.types.Object, ...]] = ()

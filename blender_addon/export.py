@@ -119,8 +119,10 @@ def export_frames(
         for i, number in enumerate(numbers):
 
             def show(stage: str, part: float, i: int = i, number: int = number) -> None:
-                label = stage if len(numbers) == 1 else f"{stage}, frame {number} ({i + 1} of {len(numbers)})"
-                progress(label, (i + part) / len(numbers))
+                progress(
+                    stage if len(numbers) == 1 else f"{stage}, frame {number} ({i + 1} of {len(numbers)})",
+                    (i + part) / len(numbers),
+                )
 
             frame = _export_frame(
                 scene, cast, copy, copied, number, folder, settings, show, (finished or {}).get(number)

@@ -21,7 +21,7 @@ from bpy.app.handlers import persistent
 
 from ..backend import protocol
 from ..backend.protocol import Cancelled, PenumbraError
-from . import backend_process
+from . import backend_process, translations
 from .backend_process import BackendProcess
 
 TICK_S = 0.1
@@ -32,10 +32,11 @@ IDLE_S = 120.0
 
 @dataclass(frozen=True)
 class Progress:
-    """stage: what the artist reads; fraction: of the whole job, in [0, 1]."""
+    """stage: what the artist reads; fraction: of the whole job, in [0, 1]; preview: a picture of what is being made."""
 
     stage: str
     fraction: float
+    preview: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,13 @@ class Job:
 
 def stage_text(job: Job) -> str:
     """What a running job does."""
-    return "Cancelling" if job.cancelling else job.progress.stage
+    return translations.label("Cancelling" if job.cancelling else job.progress.stage)
 
 
 def progress_text(job: Job) -> str:
     """How far a running job is, and how long it will take."""
-    left = job.seconds_left
-    return f"{job.progress.fraction:.0%}" + (f", {_duration(left)} left" if left else "")
+    share, left = f"{job.progress.fraction:.0%}", job.seconds_left
+    return translations.label("{0}, {1} left").format(share, _duration(left)) if left else share
 
 
 def status_text(job: Job) -> str:
@@ -206,15 +207,21 @@ def start(job: Job) -> None:
 def _tick() -> float | None:
     job = _latest
     if job and job.state == "running":
-        before = status_text(job)
+        before = _seen(job)
         more = job.step()
-        if not more or status_text(job) != before:
+        if not more or _seen(job) != before:
             _redraw()
         if more:
             return TICK_S
     if not bpy.app.timers.is_registered(_stop_idle_backend):
         bpy.app.timers.register(_stop_idle_backend, first_interval=IDLE_S, persistent=True)
     return None
+
+
+def _seen(job: Job) -> tuple[object, ...]:
+    """What panels draw of a job."""
+    preview = job.progress.preview
+    return status_text(job), preview and preview.is_file() and preview.stat().st_mtime_ns
 
 
 def _stop_idle_backend() -> float | None:
@@ -264,7 +271,7 @@ def run_backend(
             backend.poll()
         backend.busy = True
         backend.send(protocol.run(job_id, folder))
-        yield from _follow(backend, job_id, share)
+        yield from _follow(backend, folder, job_id, share)
     except Cancelled:
         yield from _cancel(backend, job_id)
         raise
@@ -275,7 +282,9 @@ def run_backend(
         backend.busy = False
 
 
-def _follow(backend: BackendProcess, job_id: str, share: tuple[float, float]) -> Generator[Progress, None, None]:
+def _follow(
+    backend: BackendProcess, folder: Path, job_id: str, share: tuple[float, float]
+) -> Generator[Progress, None, None]:
     """Yield the backend's progress until it is done."""
     shown = Progress("Starting the backend", share[0])
     while True:
@@ -283,7 +292,9 @@ def _follow(backend: BackendProcess, job_id: str, share: tuple[float, float]) ->
             if message.get("id") != job_id:
                 continue
             if message["type"] == "progress":
-                shown = Progress(message["stage"], share[0] + (share[1] - share[0]) * float(message["fraction"]))
+                fraction = share[0] + (share[1] - share[0]) * float(message["fraction"])
+                preview = folder / message["preview"] if "preview" in message else shown.preview
+                shown = Progress(message["stage"], fraction, preview)
             elif message["type"] == "error":
                 raise PenumbraError(message["message"], message["remedy"])
             elif message["type"] in ("done", "cancelled"):

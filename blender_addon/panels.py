@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import bpy
-from mathutils import Vector
 
 from ..backend.protocol import PenumbraError
 from . import (
     backend_process,
-    balls,
     drawing,
     export,
     jobs,
@@ -20,10 +16,12 @@ from . import (
     plate,
     preferences,
     properties,
-    scene_light,
 )
 from .character import Cast
 from .operators.imports import IMPORTS
+from .operators.presets import PENUMBRA_PT_harmonize_presets
+from .result_panel import PENUMBRA_PT_result
+from .translations import label
 
 
 class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
@@ -33,6 +31,9 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
     bl_category = "Penumbra"
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
+
+    def draw_header_preset(self, _context: bpy.types.Context) -> None:
+        PENUMBRA_PT_harmonize_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -60,48 +61,6 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
             layout.operator("penumbra.release_backend", icon="MEMORY")
 
 
-class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
-    """The result of the character: how strong, or not at all."""
-
-    bl_label = "Result"
-    bl_category = "Penumbra"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(passes.result_nodes(context.scene))
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        layout.use_property_split = True
-        layout.enabled = not jobs.running()
-        for name, node in passes.result_nodes(context.scene).items():
-            column = layout.column()
-            column.label(text=name, icon="ARMATURE_DATA")
-            if changed := passes.outdated(context, name, properties.export_settings(context.scene)):
-                drawing.text(column, context, f"Outdated: {' and '.join(changed)} changed since", "ERROR")
-            if light := light_text(passes.record(node, context.scene.frame_current), context.scene.camera):
-                drawing.text(column, context, light, "LIGHT_SUN")
-            if found := balls.icons(context.scene, name):
-                row = column.row()
-                for icon in found:
-                    row.template_icon(icon, scale=4)
-            _draw_strengths(column, node)
-            if not any(output.is_linked for output in node.outputs):
-                column.operator("penumbra.connect").character = name
-            column.operator("penumbra.relight", icon="LIGHT").character = name
-            given = scene_light.is_given(context.scene, name)
-            text = "Back to the Light Found" if given else "Light from Plate"
-            column.operator("penumbra.light_from_plate", icon="LIGHT_SUN", text=text).character = name
-            column.operator("penumbra.remove", icon="TRASH").character = name
-        layout.operator("penumbra.compare", icon="SPLIT_VERTICAL")
-        if not passes.is_plate_exact(context.scene):
-            warning = layout.column()
-            drawing.text(warning, context, "The plate is not shown exactly as it is", "INFO")
-            warning.operator("penumbra.use_standard_view")
-
-
 class PENUMBRA_PT_import(bpy.types.Panel):  # noqa: N801
     """What comes into the scene from photographs."""
 
@@ -126,29 +85,6 @@ class PENUMBRA_PT_import(bpy.types.Panel):  # noqa: N801
                 drawing.text(layout, context, notice, "INFO")
 
 
-def _draw_strengths(layout: bpy.types.UILayout, node: bpy.types.Node) -> None:
-    """Sliders of the result; of several characters, each one's own."""
-    names = passes.members(node)
-    for name, sockets in zip(names, passes.strength_sockets(names), strict=True):
-        if len(names) > 1:
-            layout.label(text=name, icon="OUTLINER_OB_ARMATURE")
-        for socket, text in zip(sockets, ("Shading", "Shadow"), strict=True):
-            layout.prop(node.inputs[socket], "default_value", text=text, slider=True)
-    layout.prop(node.inputs["Mute"], "default_value", text="Mute", slider=True)
-
-
-def light_text(record: dict[str, Any], camera: bpy.types.Object | None) -> str:
-    """The light that was found, as the camera sees it, and how sure it is; empty where that is not known."""
-    light = record.get("light", {})
-    if camera is None or not light.get("dominant_direction_world"):
-        return ""
-    to_light = camera.matrix_world.to_3x3().normalized().transposed() @ Vector(light["dominant_direction_world"])
-    sides = zip(to_light, (("right", "left"), ("above", "below"), ("the camera's side", "behind")), strict=True)
-    parts = sorted(((abs(part), names[0] if part > 0 else names[1]) for part, names in sides), reverse=True)
-    where = " and ".join(name for size, name in parts[:2] if size > 0.3)
-    return f"Light from {where}, {light['confidence']:.0%} sure"
-
-
 def _look(context: bpy.types.Context) -> tuple[Cast | None, PenumbraError | None]:
     """The characters, and what stands in the way of the job."""
     cast = None
@@ -167,7 +103,7 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, cast: C
     settings = context.scene.penumbra
     layout.use_property_split = True
     layout.use_property_decorate = False
-    layout.prop(settings, "character", placeholder=cast.name if cast else "Select a character")
+    layout.prop(settings, "character", placeholder=cast.name if cast else label("Select a character"))
     layout.prop(context.scene, "camera")
     _draw_plate(layout, context)
     layout.row().prop(settings, "frames", expand=True)
@@ -181,7 +117,7 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, cast: C
         height = ground.row()
         height.enabled = not settings.ground_automatic
         height.prop(settings, "ground_height")
-    layout.prop(settings, "output", placeholder="Beside the file")
+    layout.prop(settings, "output", placeholder=label("Beside the file"))
     layout.prop(settings, "multilayer")
 
 
@@ -189,15 +125,15 @@ def _draw_plate(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """The image that is picked, or a way to pick one beside the camera's own."""
     settings = context.scene.penumbra
     split = layout.split(factor=0.4)
-    label = split.row()
-    label.alignment = "RIGHT"
-    label.label(text="Plate")
+    name = split.row()
+    name.alignment = "RIGHT"
+    name.label(text="Plate")
     column = split.column()
     column.template_ID(settings, "plate", open="image.open")
     if not settings.plate:
         try:
             found = plate.find_plate(context.scene, properties.export_settings(context.scene))
-            column.label(text=found.image.name, icon="CAMERA_DATA")
+            column.label(text=found.image.name, icon="CAMERA_DATA", translate=False)
         except PenumbraError:
             column.label(text="None in the camera")
 

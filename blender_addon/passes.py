@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, replacing, write_json
-from . import compat, export, looks
+from . import compat, export, looks, wipe
 from . import plate as plates
 from .camera import frame_size
 
@@ -174,7 +174,7 @@ def result_nodes(scene: bpy.types.Scene) -> dict[str, bpy.types.Node]:
 
 
 def result_node(scene: bpy.types.Scene, character: str) -> bpy.types.Node | None:
-    """A character's node; its inputs "Mute" and `strength_sockets` are the result's controls."""
+    """A character's node; its inputs "Mute", "Compare" and `strength_sockets` are the result's controls."""
     return result_nodes(scene).get(character)
 
 
@@ -497,14 +497,14 @@ def _build(
     over.location, over.label = (-500, 400), "Plate"
     link(background.outputs["Image"], below)
     link(inputs.outputs["Plate"], above)
+    names = [name for sockets in strength_sockets(json.loads(group[MEMBERS])) for name in sockets]
+    strengths = wipe.limited(group, [inputs.outputs[name] for name in names], shown["albedo"].outputs["Image"])
     shadowed, of_shading = over.outputs[0], None
-    sockets = strength_sockets(json.loads(group[MEMBERS]))
-    for i, (shading_socket, shadow_socket) in enumerate(sockets):
-        own = "" if len(sockets) == 1 else str(i + 1)
-        y = 100 - 400 * i
-        shadow = _strength(group, inputs.outputs[shadow_socket], shown[f"shadow{own}"], shadow_socket, y)
-        shadowed = _mix(group, "MULTIPLY", 1.0, shadowed, shadow, "Plate × Shadow", (0, 300 - 400 * i))
-        of_shading = _add_own(group, inputs.outputs[shading_socket], shown.get(f"matte{own}"), of_shading, y - 200)
+    for i in range(0, len(strengths), 2):
+        own, y = "" if len(strengths) == 2 else str(i // 2 + 1), 100 - 200 * i
+        shadow = _strength(group, strengths[i + 1], shown[f"shadow{own}"], names[i + 1], y)
+        shadowed = _mix(group, "MULTIPLY", 1.0, shadowed, shadow, "Plate × Shadow", (0, y + 200))
+        of_shading = _add_own(group, strengths[i], shown.get(f"matte{own}"), of_shading, y - 200)
     shading = _strength(group, of_shading, shown["shading"], "Shading Strength", -150)
     diffuse = _mix(group, "MULTIPLY", 1.0, shown["albedo"].outputs["Image"], shading, "Albedo × Shading", (0, 50))
     # Coverage is the mix's factor; the colours themselves are opaque, as gloss is, from whose side alpha is taken.

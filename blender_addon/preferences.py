@@ -13,6 +13,7 @@ from . import backend_process, drawing, jobs
 from .backend_process import BackendProcess
 from .installation import targets
 from .installation.store import Environment, Store
+from .translations import label, tooltip
 
 PACKAGE = __package__.rpartition(".")[0]
 LOGS = ("install", "backend", "export")
@@ -32,12 +33,12 @@ def _accelerator_items(_preferences: object, _context: object) -> list[tuple[str
         available = targets.available(backend_process.ROOT)
         fitting = targets.suggested(available)
         for target in sorted(available, key=lambda t: t != fitting):
-            label = f"{target.label} (suggested)" if target == fitting else target.label
-            untested = "" if target.tested else ". Untested"
-            text = f"{targets.DESCRIPTIONS[target.accelerator]}; {target.sizes}{untested}"
-            _accelerators.append((target.accelerator, label, text))
+            name = label("{0} (suggested)").format(target.label) if target == fitting else target.label
+            parts = [tooltip(targets.DESCRIPTIONS[target.accelerator]), tooltip(target.sizes)]
+            parts += [] if target.tested else [tooltip("untested")]
+            _accelerators.append((target.accelerator, name, "; ".join(parts)))
         if not _accelerators:
-            _accelerators.append(("none", "None", "There is no ready backend for this computer"))
+            _accelerators.append(("none", label("None"), tooltip("There is no ready backend for this computer")))
     return _accelerators
 
 
@@ -108,7 +109,7 @@ class PenumbraPreferences(bpy.types.AddonPreferences):
         if chosen is None:
             return
         size = layout.column(heading="Needs", align=True)
-        size.label(text=chosen.sizes)
+        size.label(text=label(chosen.sizes))
         if not chosen.tested:
             size.label(text="Untested: nobody has tried this installation yet", icon="INFO")
         if job and not job.of_file and job.problem:
@@ -128,26 +129,28 @@ def _install_label(chosen: targets.Target, at: Store) -> str:
     """What the button would do."""
     unfinished, current = at.unfinished(), at.current()
     if unfinished and unfinished.fingerprint == chosen.fingerprint:
-        return "Continue Installation"
+        return label("Continue Installation")
     if current is None:
-        return "Install Backend"
+        return label("Install Backend")
     if current.fingerprint == chosen.fingerprint:
-        return "Install Again"
-    return "Update Backend" if current.accelerator == chosen.accelerator else f"Change to {chosen.label}"
+        return label("Install Again")
+    same = current.accelerator == chosen.accelerator
+    return label("Update Backend") if same else label("Change to {0}").format(chosen.label)
 
 
 def backend_status() -> list[tuple[str, str]]:
-    """What is known about the backend without starting it: (text, icon) lines."""
+    """What is known about the backend without starting it: (text, icon) lines in the artist's language."""
     try:
         python = backend_python()
     except PenumbraError as problem:
-        return [(problem.message, "ERROR"), (problem.remedy, "BLANK1")]
+        return [(label(problem.message), "ERROR"), (label(problem.remedy), "BLANK1")]
     process = backend_process.running()
-    lines = [("A newer backend belongs to this version of Penumbra: update it", "INFO")] if outdated() else []
+    lines = [(label("A newer backend belongs to this version of Penumbra: update it"), "INFO")] if outdated() else []
     if process is None or process.hello is None:
-        return [*lines, (f"{'Not running' if process is None else 'Starting'}; Python is {python}", "INFO")]
+        text = label("Not running; Python is {0}") if process is None else label("Starting; Python is {0}")
+        return [*lines, (text.format(python), "INFO")]
     versions = ", ".join(f"{name} {version}" for name, version in process.hello["versions"].items())
-    return [*lines, (f"Running on {process.hello['device']}", "CHECKMARK"), (versions, "BLANK1")]
+    return [*lines, (label("Running on {0}").format(process.hello["device"]), "CHECKMARK"), (versions, "BLANK1")]
 
 
 def backend_python() -> Path:

@@ -9,12 +9,22 @@ from pathlib import Path
 import bpy
 
 from ..backend.protocol import PROBENET, SHADINGNET, PenumbraError
-from . import passes, scene_light
+from . import passes, scene_light, wipe
 from .character import Cast, cast_named, everybody, find_cast
 from .export import ExportSettings
 from .preferences import preferred_device
+from .translations import CONTEXT
 
 SCENE = "scene"  # instead of an estimator: the light that the artist has set
+
+
+def _line(settings: PenumbraSettings) -> float:
+    return wipe.line(passes.result_nodes(settings.id_data).values())
+
+
+def _set_line(settings: PenumbraSettings, where: float) -> None:
+    """It is kept in the results' nodes, where it can be animated."""
+    wipe.set_line(passes.result_nodes(settings.id_data).values(), where)
 
 
 class PenumbraSettings(bpy.types.PropertyGroup):
@@ -33,6 +43,8 @@ class PenumbraSettings(bpy.types.PropertyGroup):
     )
     frames: bpy.props.EnumProperty(
         name="Frames",
+        description="Which frames to work on",
+        translation_context=CONTEXT,
         items=(
             ("CURRENT", "Current", "Only the frame that is shown"),
             ("RANGE", "Range", "Every frame of the scene's range, as an image sequence"),
@@ -69,6 +81,16 @@ class PenumbraSettings(bpy.types.PropertyGroup):
     multilayer: bpy.props.BoolProperty(
         name="Multilayer EXR",
         description="Write each frame also as one EXR with all layers and a matte, for Nuke and Fusion",
+    )
+    compare: bpy.props.FloatProperty(
+        name="Compare",
+        description="Where the line is that parts before from after, in the viewport and in renders; 0 is off",
+        subtype="FACTOR",
+        min=0,
+        max=1,
+        get=_line,
+        set=_set_line,
+        options=set(),
     )
 
 

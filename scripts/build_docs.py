@@ -76,7 +76,8 @@ def operators() -> str:
     from penumbra.blender_addon import operators as package
 
     modules = [module for module in vars(package).values() if hasattr(module, "CLASSES")]
-    found = [cls for module in modules for cls in module.CLASSES if cls.bl_idname.startswith("penumbra.")]
+    classes = (cls for module in modules for cls in module.CLASSES)
+    found = [cls for cls in classes if getattr(cls, "bl_idname", "").startswith("penumbra.")]
     rows = []
     for cls in sorted(found, key=lambda cls: cls.bl_idname):
         bases = (base for base in reversed(cls.__mro__) if base.__module__.startswith("penumbra."))

@@ -126,7 +126,7 @@ def test_quoted_messages_are_the_code_s() -> None:
 def sentence(node: ast.AST) -> str:
     """A string of the code, with what is filled in as "…"."""
     if isinstance(node, ast.Constant):
-        return str(node.value)
+        return re.sub(r"\{\d\}", UNNAMED, str(node.value))
     if isinstance(node, ast.JoinedStr):
         return "".join(str(part.value) if isinstance(part, ast.Constant) else UNNAMED for part in node.values)
     return ""

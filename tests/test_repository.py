@@ -13,7 +13,7 @@ import pytest
 
 MEGABYTE = 1_000_000
 LARGEST_FILE, LARGEST_TOTAL = 16 * MEGABYTE, 40 * MEGABYTE
-BLENDER_MODULES = {"bpy", "mathutils", "bmesh", "bpy_extras", "gpu", "blf", "addon_utils"}
+BLENDER_MODULES = {"bpy", "mathutils", "bmesh", "bpy_extras", "gpu", "blf", "addon_utils", "bl_operators", "bl_ui"}
 # What Blender imports of the backend: the contract, and what re-lights without a backend.
 SHARED = [
     "backend/protocol.py",

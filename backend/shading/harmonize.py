@@ -27,6 +27,7 @@ from ..shadow.cast import cast_shadows
 from . import estimators, visibility
 from . import probe as probes
 from .bounce import bounced_in
+from .preview import Preview, Show
 from .probe import LightProbe
 from .views import View
 
@@ -35,14 +36,15 @@ Progress = Callable[[str, float], None]
 SMOOTHING = 3.0  # frames; standard deviation over which the light of a moving plate is averaged
 
 
-def harmonize(folder: Path, progress: Progress, device: str = "auto") -> HarmonizeResult:
+def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show | None = None) -> HarmonizeResult:
     """Do the job in `folder`: write the images of every frame and ``result.json`` there.
 
-    progress(stage, fraction of the job) is called often; what it raises ends the job.
+    progress(stage, fraction of the job) is called often; what it raises ends the job. show(name) is called whenever
+    `folder` holds a new picture of the shading as far as it is known; see `preview`.
     Raises PenumbraError with what the artist can do.
     """
     job = HarmonizeJob.load(folder)
-    clock = Clock(progress, len(job.frames))
+    clock, preview = Clock(progress, len(job.frames)), Preview(folder, show)
     clock.begin("Loading the network")
     chosen = devices.pick(job.device if device == "auto" else device)
     if all(frame.light for frame in job.frames):
@@ -53,22 +55,33 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto") -> Harmoni
         estimates = []
         for frame in job.frames:
             clock.begin("Estimating the light")
-            kept = _estimate_path(folder, frame, estimator.key)
-            estimates.append(_resumed_estimate(kept, frame) or estimator.estimate(View.open(folder, frame)))
-            estimates[-1].save(kept)
+            estimates.append(estimate_frame(folder, frame, estimator, preview))
         lights, notices = settle(job.frames, estimates), estimator.notices(estimates)
     results = []
     for frame, light in zip(job.frames, lights, strict=True):
         if job.only_light:
             light.save(folder / f"light_{frame.number:04d}.json")
         else:
-            results.append(_resumed_result(folder, frame, light) or render_frame(folder, frame, light, job, clock))
+            done = _resumed_result(folder, frame, light)
+            results.append(done or render_frame(folder, frame, light, job, clock, preview))
     clock.end()
     result = HarmonizeResult(tuple(results), clock.seconds, chosen.type, devices.versions(), notices)
     if job.multilayer:
         result = multilayer.with_layers(folder, result)
     result.save(folder)
     return result
+
+
+def estimate_frame(folder: Path, frame: Frame, estimator: estimators.Estimator, preview: Preview) -> LightProbe:
+    """The light of one frame's plate, estimated once for the same input."""
+    kept = _estimate_path(folder, frame, estimator.key)
+    if frame.key and kept.is_file():
+        return LightProbe.load(kept)
+    view = View.open(folder, frame)
+    light = estimator.estimate(view)
+    light.save(kept)
+    preview.begun(view, light)
+    return light
 
 
 def settle(frames: tuple[Frame, ...], estimates: list[LightProbe]) -> list[LightProbe]:
@@ -90,15 +103,20 @@ def settle(frames: tuple[Frame, ...], estimates: list[LightProbe]) -> list[Light
     return settled
 
 
-def render_frame(folder: Path, frame: Frame, light: LightProbe, job: HarmonizeJob, clock: Clock) -> FrameResult:
+def render_frame(
+    folder: Path, frame: Frame, light: LightProbe, job: HarmonizeJob, clock: Clock, preview: Preview
+) -> FrameResult:
     """Shade one frame at the render's resolution, cast its shadow, and write its images."""
     view = View.open(folder, frame)
     clock.begin("Tracing and shading")
     lit = shade(view, light)
+    preview.finished(view, lit.surface.valid, lit.shading)
     clock.begin("Casting the shadow")
     shadows = cast_shadows(view.scene, view.camera, light, job.characters, job.ground, job.ground_height)
+    shadow = np.prod(list(shadows.values()), 0)
+    preview.finished(view, lit.surface.valid, lit.shading, shadow)
     clock.begin("Writing the images")
-    result = write_frame(folder, view, light, lit, np.prod(list(shadows.values()), 0))
+    result = write_frame(folder, view, light, lit, shadow)
     if len(shadows) > 1:
         result = write_characters(folder, view, result, lit, shadows, job.characters)
     write_json(folder / f"frame_{frame.number:04d}.json", dataclasses.asdict(result))  # last: the frame is finished
@@ -200,10 +218,6 @@ def write_characters(
 def _estimate_path(folder: Path, frame: Frame, estimator: str) -> Path:
     """estimator: its key, as another one estimates another light."""
     return folder / f"estimate_{frame.number:04d}_{frame.key}_{estimator}.json"
-
-
-def _resumed_estimate(path: Path, frame: Frame) -> LightProbe | None:
-    return LightProbe.load(path) if frame.key and path.is_file() else None
 
 
 def _key(frame: Frame, light: LightProbe) -> str:

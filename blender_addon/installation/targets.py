@@ -23,6 +23,7 @@ DESCRIPTIONS = {
     "rocm": "AMD graphics cards that ROCm supports",
     "metal": "Macs with Apple silicon",
 }
+SIZES = "{0} to download, {1} on the disk"
 GIGABYTE = 1000  # megabytes
 LOCKS = Path("blender_addon", "installation", "locks")  # in the extension's folder
 
@@ -51,7 +52,7 @@ class Target:
     @property
     def sizes(self) -> str:
         """What it takes, for people."""
-        return f"{_size(self.download_mb)} to download, {_size(self.disk_mb)} on the disk"
+        return SIZES.format(_size(self.download_mb), _size(self.disk_mb))
 
     @property
     def fingerprint(self) -> str:

@@ -3,12 +3,12 @@
 
 import bpy
 
-from . import backend, compare, fixes, harmonize, imports, install, relight, report, result
+from . import backend, compare, fixes, harmonize, imports, install, presets, relight, report, result
 
 _register, _unregister = bpy.utils.register_classes_factory(
     tuple(
         cls
-        for module in (harmonize, result, relight, compare, imports, fixes, backend, install, report)
+        for module in (harmonize, result, relight, compare, imports, fixes, backend, install, report, presets)
         for cls in module.CLASSES
     )
 )
@@ -18,9 +18,11 @@ def register() -> None:
     _register()
     compare.add_key()
     imports.add_menu()
+    presets.add_folder()
 
 
 def unregister() -> None:
+    presets.remove_folder()
     imports.remove_menu()
     compare.remove_key()
     _unregister()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ...backend.protocol import PenumbraError
-from .. import backend_process, jobs, preferences
+from .. import backend_process, jobs, preferences, translations
 from ..jobs import Job, Outcome, Progress
 
 
@@ -18,16 +18,16 @@ class PENUMBRA_OT_check_backend(bpy.types.Operator):  # noqa: N801
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        return not jobs.running()
+        return _free(cls)
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Wait for the backend: scripts and `blender -b`."""
         try:
             outcome = jobs.run_blocking(Job(_check()), jobs.TerminalLine())
         except PenumbraError as problem:
-            self.report({"ERROR"}, str(problem))
+            self.report({"ERROR"}, translations.report(problem))
             return {"CANCELLED"}
-        self.report({"INFO"}, outcome.message)
+        self.report({"INFO"}, translations.report(outcome.message))
         return {"FINISHED"}
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
@@ -54,11 +54,20 @@ class PENUMBRA_OT_release_backend(bpy.types.Operator):  # noqa: N801
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        return not jobs.running() and backend_process.running() is not None
+        if backend_process.running() is None:
+            cls.poll_message_set(translations.tooltip("The backend does not run and holds no memory"))
+            return False
+        return _free(cls)
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         backend_process.stop_shared()
         return {"FINISHED"}
+
+
+def _free(cls: type[bpy.types.Operator]) -> bool:
+    if jobs.running():
+        cls.poll_message_set(translations.tooltip("Penumbra is already at work."))
+    return not jobs.running()
 
 
 CLASSES = (PENUMBRA_OT_check_backend, PENUMBRA_OT_release_backend)

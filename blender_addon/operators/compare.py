@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from .. import passes
+from .. import passes, translations
 
 _keymaps: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
 
@@ -19,9 +19,12 @@ class PENUMBRA_OT_compare(bpy.types.Operator):  # noqa: N801
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if not passes.result_nodes(context.scene):
-            cls.poll_message_set("There is no result yet")
+            cls.poll_message_set(translations.tooltip("There is no result yet"))
             return False
-        return context.space_data is not None and context.space_data.type == "VIEW_3D"
+        if context.space_data is None or context.space_data.type != "VIEW_3D":
+            cls.poll_message_set(translations.tooltip("This works in the 3D View"))
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         shading, view = context.space_data.shading, context.space_data.region_3d
@@ -30,7 +33,7 @@ class PENUMBRA_OT_compare(bpy.types.Operator):  # noqa: N801
             shading.type = "MATERIAL"
         view.view_perspective = "CAMERA"
         shading.use_compositor = "DISABLED" if was_after else "CAMERA"
-        self.report({"INFO"}, "Before" if was_after else "After")
+        self.report({"INFO"}, translations.report("Before" if was_after else "After"))
         return {"FINISHED"}
 
 

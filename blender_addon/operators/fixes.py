@@ -9,7 +9,7 @@ import addon_utils
 import bpy
 
 from ...backend.protocol import PenumbraError
-from .. import compat, passes, properties
+from .. import compat, passes, properties, translations
 
 
 class PENUMBRA_OT_add_camera(bpy.types.Operator):  # noqa: N801
@@ -48,7 +48,9 @@ class PENUMBRA_OT_open_plate(_AsksForPath, bpy.types.Operator):  # noqa: N801
     bl_label = "Open Plate"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filepath: bpy.props.StringProperty(
+        name="Photograph", description="The photograph behind the character", subtype="FILE_PATH", options={"SKIP_SAVE"}
+    )
     filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
     filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
 
@@ -60,7 +62,8 @@ class PENUMBRA_OT_open_plate(_AsksForPath, bpy.types.Operator):  # noqa: N801
         if image is None or image.size[0] == 0:
             if image is not None and image.users == 0:
                 bpy.data.images.remove(image)
-            self.report({"ERROR"}, "This file is no image that Blender can read. Choose another one.")
+            text = "This file is no image that Blender can read. Choose another one."
+            self.report({"ERROR"}, translations.report(text))
             return {"CANCELLED"}
         context.scene.penumbra.plate = image
         camera = context.scene.camera
@@ -99,7 +102,9 @@ class PENUMBRA_OT_load_result(_AsksForPath, bpy.types.Operator):  # noqa: N801
     bl_label = "Load Result"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    directory: bpy.props.StringProperty(name="Folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
+    directory: bpy.props.StringProperty(
+        name="Folder", description="Where the images of the result are", subtype="DIR_PATH", options={"SKIP_SAVE"}
+    )
     filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -108,10 +113,10 @@ class PENUMBRA_OT_load_result(_AsksForPath, bpy.types.Operator):  # noqa: N801
             settings = properties.export_settings(context.scene)
             applied = passes.load_result(context.scene, cast.name, Path(self.directory), settings)
         except PenumbraError as problem:
-            self.report({"ERROR"}, str(problem))
+            self.report({"ERROR"}, translations.report(problem))
             return {"CANCELLED"}
         for notice in applied.notices:
-            self.report({"WARNING"}, notice)
+            self.report({"WARNING"}, translations.report(notice))
         return {"FINISHED"}
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ...backend.protocol import PenumbraError
-from .. import jobs, properties
+from .. import jobs, properties, translations
 from ..harmonize import Request, check, export_beside, export_here, harmonize
 from ..jobs import Job
 from .running import RunsJob
@@ -39,7 +39,7 @@ class PENUMBRA_OT_harmonize(RunsJob, bpy.types.Operator):  # noqa: N801 (Blender
                 raise PenumbraError("Penumbra is already at work.")
             check(requested(context))
         except PenumbraError as problem:
-            cls.poll_message_set(str(problem))
+            cls.poll_message_set(translations.tooltip(problem))
             return False
         return True
 
@@ -55,6 +55,8 @@ class PENUMBRA_OT_cancel(bpy.types.Operator):  # noqa: N801
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
+        if not jobs.running():
+            cls.poll_message_set(translations.tooltip("Nothing is running"))
         return jobs.running()
 
     def execute(self, _context: bpy.types.Context) -> set[str]:

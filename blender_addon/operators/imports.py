@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from ...backend.protocol import PenumbraError
-from .. import from_photograph, jobs
+from .. import from_photograph, jobs, translations
 from ..body_import import BodyRequest, import_body
 from ..from_photograph import IMAGES, check_image
 from ..jobs import Job
@@ -29,7 +29,9 @@ class FromImage(RunsJob):
 
     bl_options = {"REGISTER"}  # the job makes its own step of undo  # noqa: RUF012
 
-    filepath: bpy.props.StringProperty(name="Photograph", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filepath: bpy.props.StringProperty(
+        name="Photograph", description="The photograph to import from", subtype="FILE_PATH", options={"SKIP_SAVE"}
+    )
     filter_glob: bpy.props.StringProperty(default=";".join(f"*{suffix}" for suffix in IMAGES), options={"HIDDEN"})
     use_camera: bpy.props.BoolProperty(
         name="Use Its Camera",
@@ -50,9 +52,10 @@ class FromImage(RunsJob):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        problem = "Penumbra is already at work" if jobs.running() else ""
+        problem = translations.tooltip("Penumbra is already at work.") if jobs.running() else ""
         if not from_photograph.has_weights(cls.model):
-            problem = f"This version of Penumbra has no trained network for it (assets/weights/{cls.model})"
+            text = translations.tooltip("This version of Penumbra has no trained network for it (assets/weights/{0}).")
+            problem = text.format(cls.model)
         if problem:
             cls.poll_message_set(problem)  # type: ignore[attr-defined]
         return not problem

@@ -8,17 +8,20 @@ from pathlib import Path
 import bpy
 
 from ...backend.protocol import PenumbraError
-from .. import backend_process, install, jobs, preferences
+from .. import backend_process, install, jobs, preferences, translations
 from ..jobs import Job
 from .running import RunsJob
 
 
 class PENUMBRA_OT_install_backend(RunsJob, bpy.types.Operator):  # noqa: N801
-    """Download and install what Penumbra computes with, into a Python environment of its own; an interrupted
-    installation goes on where it stopped, and an older one is kept until the new one is verified"""
+    """Download and install what Penumbra computes with, into a Python environment of its own."""
 
     bl_idname = "penumbra.install_backend"
     bl_label = "Install Backend"
+    bl_description = (
+        "Download and install what Penumbra computes with, into a Python environment of its own; an interrupted"
+        " installation goes on where it stopped, and an older one is kept until the new one is verified"
+    )
 
     accelerator: bpy.props.StringProperty(
         name="Accelerator", description="cpu, cuda, rocm or metal; empty takes the one in the preferences"
@@ -48,7 +51,7 @@ class PENUMBRA_OT_repair_backend(RunsJob, bpy.types.Operator):  # noqa: N801
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        return _free(cls) and preferences.store().current() is not None
+        return _free(cls) and _there(cls, preferences.store().current())
 
     def job(self, _context: bpy.types.Context, _waiting: jobs.TerminalLine | None) -> Job:
         wheels = preferences.install_choice().wheels
@@ -67,7 +70,7 @@ class PENUMBRA_OT_remove_backend(bpy.types.Operator):  # noqa: N801
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        return _free(cls) and bool(preferences.store().environments())
+        return _free(cls) and _there(cls, preferences.store().environments())
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_confirm(self, event)
@@ -77,7 +80,8 @@ class PENUMBRA_OT_remove_backend(bpy.types.Operator):  # noqa: N801
         try:
             preferences.store().remove()
         except OSError as problem:
-            self.report({"ERROR"}, f"Not all of it could be removed ({problem.strerror}). Close other Blenders first.")
+            text = translations.report("Not all of it could be removed ({0}). Close other Blenders first.")
+            self.report({"ERROR"}, text.format(problem.strerror))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -90,7 +94,10 @@ class PENUMBRA_OT_open_log(bpy.types.Operator):  # noqa: N801
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        return preferences.newest_log() is not None
+        if preferences.newest_log() is None:
+            cls.poll_message_set(translations.tooltip("There is no log yet"))
+            return False
+        return True
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         return bpy.ops.wm.path_open(filepath=str(preferences.newest_log()))
@@ -108,14 +115,20 @@ class PENUMBRA_OT_show_preferences(bpy.types.Operator):  # noqa: N801
         return bpy.ops.preferences.addon_show(module=preferences.PACKAGE)
 
 
+def _there(cls: type[bpy.types.Operator], installed: object) -> bool:
+    if not installed:
+        cls.poll_message_set(translations.tooltip("The backend is not installed."))
+    return bool(installed)
+
+
 def _free(cls: type[bpy.types.Operator]) -> bool:
     if jobs.running():
-        cls.poll_message_set("Penumbra is already at work")
+        cls.poll_message_set(translations.tooltip("Penumbra is already at work."))
         return False
     try:
         install.choose("")
     except PenumbraError as problem:
-        cls.poll_message_set(str(problem))
+        cls.poll_message_set(translations.tooltip(problem))
         return False
     return True
 

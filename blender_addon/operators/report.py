@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from .. import report
+from .. import report, translations
 
 
 class PENUMBRA_OT_report_problem(bpy.types.Operator):  # noqa: N801
@@ -18,7 +18,7 @@ class PENUMBRA_OT_report_problem(bpy.types.Operator):  # noqa: N801
         path = report.write()
         if not bpy.app.background:
             bpy.ops.wm.path_open(filepath=str(path.parent))
-        self.report({"INFO"}, f"Written: {path}")
+        self.report({"INFO"}, translations.report("Written: {0}").format(path))
         return {"FINISHED"}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from ...backend.protocol import PenumbraError
-from .. import passes
+from .. import passes, translations
 
 
 class OnResult:
@@ -26,18 +26,22 @@ class OnResult:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(passes.result_nodes(context.scene))
+        if not passes.result_nodes(context.scene):
+            cls.poll_message_set(translations.tooltip("There is no result yet"))  # type: ignore[attr-defined]
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         results = passes.result_nodes(context.scene)
         name = self.character or (next(iter(results)) if len(results) == 1 else "")
         if name not in results:
-            self.report({"ERROR"}, f"Say which character's result: {', '.join(results)}.")
+            text = translations.report("Say which character's result: {0}.")
+            self.report({"ERROR"}, text.format(", ".join(results)))
             return {"CANCELLED"}
         try:
             self.act(context.scene, name)
         except PenumbraError as problem:
-            self.report({"ERROR"}, str(problem))
+            self.report({"ERROR"}, translations.report(problem))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -72,7 +76,7 @@ class PENUMBRA_OT_use_standard_view(bpy.types.Operator):  # noqa: N801
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if passes.is_plate_exact(context.scene):
-            cls.poll_message_set("The plate is shown exactly already")
+            cls.poll_message_set(translations.tooltip("The plate is shown exactly already"))
             return False
         return True
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from ...backend.protocol import Cancelled, PenumbraError
-from .. import jobs
+from .. import jobs, translations
 from ..jobs import Job
 
 
@@ -30,7 +30,7 @@ class RunsJob:
         try:
             outcome = jobs.run_blocking(self.job(context, line), line)
         except PenumbraError as problem:
-            self.report({"ERROR"}, str(problem))
+            self.report({"ERROR"}, translations.report(problem))
             return {"CANCELLED"}
         except Cancelled:
             return {"CANCELLED"}
@@ -45,7 +45,7 @@ class RunsJob:
             self._job = self.job(context, None)
             jobs.start(self._job)
         except PenumbraError as problem:
-            self.report({"ERROR"}, str(problem))
+            self.report({"ERROR"}, translations.report(problem))
             return {"CANCELLED"}
         self._timer = context.window_manager.event_timer_add(jobs.TICK_S, window=context.window)
         self._text = ""
@@ -60,19 +60,20 @@ class RunsJob:
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
         if job.state == "running":
-            text = f"{jobs.status_text(job)}  –  Esc to cancel"
+            text = translations.label("{0}  –  Esc to cancel").format(jobs.status_text(job))
             if text != self._text:
                 context.workspace.status_text_set(text)
                 self._text = text
             return {"PASS_THROUGH"}
         self.cancel(context)
         if job.problem:
-            self.report({"ERROR"}, str(job.problem))
+            self.report({"ERROR"}, translations.report(job.problem))
         elif job.outcome:
             self._tell(job.outcome)
             return {"FINISHED"}
         else:
-            self.report({"INFO"}, f"{self.bl_label} was cancelled; nothing was changed")
+            text = translations.report("{0} was cancelled; nothing was changed")
+            self.report({"INFO"}, text.format(translations.report(self.bl_label)))
         return {"CANCELLED"}
 
     def cancel(self, context: bpy.types.Context) -> None:
@@ -83,5 +84,5 @@ class RunsJob:
 
     def _tell(self, outcome: jobs.Outcome) -> None:
         for notice in outcome.notices:
-            self.report({"WARNING"}, notice)
-        self.report({"INFO"}, outcome.message)
+            self.report({"WARNING"}, translations.report(notice))
+        self.report({"INFO"}, translations.report(outcome.message))

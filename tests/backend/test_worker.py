@@ -26,7 +26,7 @@ import os, sys, time, types
 import torch
 from backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError
 
-def harmonize(folder, progress):
+def harmonize(folder, progress, show):
     job = HarmonizeJob.load(folder)
     (task,) = job.characters
     if task == "loud":
@@ -34,6 +34,7 @@ def harmonize(folder, progress):
         os.system("echo from C")
         for k in range(5):
             progress("Tracing", k / 5)
+            show and show(f"{k}.npy")
     if task == "slow":
         for k in range(600):
             progress("Tracing", k / 600)
@@ -113,6 +114,7 @@ def test_greets_and_runs_with_messages_only_on_its_output(backend: Backend, tmp_
     messages = backend.until("done", "error")
     assert messages[-1] == {"type": "done", "id": "1"}
     assert {"type": "progress", "id": "1", "stage": "Tracing", "fraction": 0.0} in messages
+    assert [m["preview"] for m in messages if "preview" in m] == [f"{k}.npy" for k in range(5)]
     assert HarmonizeResult.load(tmp_path).device == "cpu"
 
 

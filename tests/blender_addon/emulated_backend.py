@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Speaks the backend's side of the protocol and misbehaves on request: `emulated_backend.py BEHAVIOUR`.
 
-For tests of job control only. "finish" works for a moment, "render" writes flat images for the job (this Python needs
-bpy), "work" goes on until it is cancelled; the others are named after what goes wrong.
+For tests of job control only. "finish" works for a moment, "paint" does so with previews, "render" writes flat images
+for the job (this Python needs bpy), "work" goes on until it is cancelled; the others are named after what goes wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _behaviour = sys.argv[1]
 _channel = os.fdopen(os.dup(1), "wb", buffering=0)  # as the real one keeps other output away from its messages
 os.dup2(2, 1)
 _cancelled = threading.Event()
-_STEPS = 4 if _behaviour in ("finish", "render") else 1000
+_STEPS = 4 if _behaviour in ("finish", "render", "paint") else 1000
 
 
 def _send(kind: str, **fields: object) -> None:
@@ -28,6 +28,8 @@ def _send(kind: str, **fields: object) -> None:
 def _work(job_id: str, folder: Path) -> None:
     for i in range(_STEPS):
         _send("progress", id=job_id, stage="Shading", fraction=i / _STEPS)
+        if _behaviour == "paint":
+            _paint(job_id, folder, i)
         if i == 3:
             _misbehave(job_id)
         if _cancelled.is_set() and _behaviour != "stubborn":
@@ -37,6 +39,17 @@ def _work(job_id: str, folder: Path) -> None:
         kind = json.loads((folder / "job.json").read_text())["kind"]
         {"harmonize": _render, "body": _make_bodies, "object": _make_object}[kind](folder)
     return _send("done", id=job_id)
+
+
+def _paint(job_id: str, folder: Path, i: int) -> None:
+    """A preview of one grey, lighter each time."""
+    import numpy as np
+
+    with (folder / "new.npy").open("wb") as file:
+        np.save(file, np.full((6, 8, 4), 40 * i + 10, np.uint8))
+    os.replace(folder / "new.npy", folder / "preview.npy")
+    _send("progress", id=job_id, stage="Shading", fraction=i / _STEPS, preview="preview.npy")
+    time.sleep(0.1)
 
 
 def _misbehave(job_id: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 import pytest
 from penumbra.backend.protocol import PenumbraError
-from penumbra.blender_addon import backend_process, compat, panels, passes, preferences, properties
+from penumbra.blender_addon import backend_process, compat, panels, passes, preferences, properties, result_panel
 
 SETTINGS = properties.export_settings
 
@@ -123,8 +123,8 @@ def test_the_light_in_words(scene, direction: tuple[float, ...], text: str) -> N
     scene.camera.rotation_euler.x = 1.5707963
     bpy.context.view_layer.update()
     record = {"light": {"dominant_direction_world": direction, "confidence": 0.5, "strength": 1.0}}
-    assert panels.light_text(record, scene.camera) in (
+    assert result_panel.light_text(record, scene.camera) in (
         f"{text}, 50% sure",
         "Light from the camera's side and left, 50% sure",
     )
-    assert panels.light_text({}, scene.camera) == ""
+    assert result_panel.light_text({}, scene.camera) == ""

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
 from penumbra.backend.protocol import Cancelled, PenumbraError
-from penumbra.blender_addon import backend_process, jobs
+from penumbra.blender_addon import backend_process, jobs, pictures
 from penumbra.blender_addon.backend_process import BackendProcess
 from penumbra.blender_addon.jobs import Job, Outcome, Progress, TerminalLine
 
@@ -53,6 +54,21 @@ def test_job_reports_stages_and_the_backend_stays_warm(backend, tmp_path):
     assert max(p.fraction for p in seen) == pytest.approx(0.2 + 0.8 * 0.75)
     assert process.alive
     assert not process.busy
+
+
+def test_a_preview_is_told_and_drawn_anew_when_it_changes(extension, backend, tmp_path):
+    job, seen = backend_job(backend("paint"), tmp_path), []
+    while job.step():
+        if job.progress.preview and pictures.of_file(job.progress.preview) is not None:
+            preview = pictures._collection["file"]
+            assert tuple(preview.image_size) == (8, 6)
+            seen.append(np.array(preview.image_pixels).view(np.uint8)[0])
+        time.sleep(0.02)
+    assert job.state == "done"
+    assert sorted(set(seen)) == [10, 50, 90, 130]
+    (tmp_path / "preview.npy").write_bytes(b"no picture")
+    assert pictures.of_file(tmp_path / "preview.npy") is None
+    assert pictures.of_file(tmp_path / "gone.npy") is None
 
 
 def test_stepping_never_waits(backend, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from backend.body import people
-from backend.images import read_exr, write_exr, write_png
+from backend.images import read_exr, srgb_encode, write_exr, write_png
 from backend.protocol import (
     PROBENET,
     SHADINGNET,
@@ -224,3 +224,22 @@ def test_a_plate_of_another_size_is_said_so(tmp_path, person):
     write_png(tmp_path / "plate.png", np.zeros((20, 20, 3), np.float32))
     with pytest.raises(PenumbraError, match="size of the render"):
         pipeline.harmonize(tmp_path, lambda *_: None)
+
+
+def test_previews_show_the_light_from_its_side_before_the_job_ends(tmp_path, person, monkeypatch):
+    job = make_job(tmp_path, person, frames=2)
+    light = sunny(job.frames[0].camera.world_from_camera)
+    told_is(monkeypatch, lambda _: light)
+    shown = []
+    pipeline.harmonize(tmp_path, lambda *_: None, show=lambda name: shown.append(np.load(tmp_path / name)))
+    assert len(shown) == 2 + 2 * 2, "each estimate, each shading, each finished frame"
+    for picture in shown:
+        assert picture.shape == (256, 256, 4)
+        figure = np.any(picture[..., :3] != np.median(picture.reshape(-1, 4), axis=0)[:3], axis=-1)
+        middle = np.median(np.nonzero(figure)[1]).astype(int)
+        assert picture[:, middle:][figure[:, middle:]].mean() > 1.1 * picture[:, :middle][figure[:, :middle]].mean()
+    assert shown[-1][..., :3].astype(int).sum() < shown[-2][..., :3].astype(int).sum(), "the shadow comes last"
+    written = rgb(tmp_path / "shading_0002.exr")
+    covered = read_exr(tmp_path / "albedo_0002.exr")["A"] > 0.5
+    brightest = written[covered].max(axis=0) * 0.5
+    np.testing.assert_allclose(shown[-1][..., :3].max(axis=(0, 1)) / 255, srgb_encode(brightest.clip(0, 1)), atol=0.08)
