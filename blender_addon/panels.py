@@ -81,6 +81,8 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
             column.label(text=name, icon="ARMATURE_DATA")
             if changed := passes.outdated(context, name, properties.export_settings(context.scene)):
                 drawing.text(column, context, f"Outdated: {' and '.join(changed)} changed since", "ERROR")
+            if other := frame_text(context.scene, name):
+                drawing.text(column, context, other, "INFO")
             if light := light_text(passes.record(node, context.scene.frame_current), context.scene.camera):
                 drawing.text(column, context, light, "LIGHT_SUN")
             if found := balls.icons(context.scene, name):
@@ -125,6 +127,15 @@ class PENUMBRA_PT_import(bpy.types.Panel):  # noqa: N801
             drawing.text(layout, context, job.outcome.message, "CHECKMARK")
             for notice in job.outcome.notices:
                 drawing.text(layout, context, notice, "INFO")
+
+
+def frame_text(scene: bpy.types.Scene, character: str) -> str:
+    """Says where a character's result is of another frame than the current one; else empty."""
+    try:
+        shown = passes.shown_frame(scene, character)
+    except PenumbraError:  # its images are gone
+        return ""
+    return "" if shown == scene.frame_current else f"Frame {scene.frame_current} has no result; {shown} is shown"
 
 
 def light_text(record: dict[str, Any], camera: bpy.types.Object | None) -> str:
@@ -218,12 +229,12 @@ def _draw_problem(
     """What is wrong, its remedy, and the button that mends or reports it."""
     drawing.text(layout, context, problem.message, "ERROR")
     drawing.text(layout, context, problem.remedy, "BLANK1")
-    row = layout.row()
     if problem.fix:
-        row.operator(problem.fix, icon="TOOL_SETTINGS")
-    if job_failed:
-        row.operator("penumbra.open_log", icon="TEXT")
-        row.operator("penumbra.report_problem", icon="URL")
+        layout.operator(problem.fix, icon="TOOL_SETTINGS")
+    elif job_failed:  # below each other: a sidebar has no room for both words
+        column = layout.column(align=True)
+        column.operator("penumbra.open_log", icon="TEXT")
+        column.operator("penumbra.report_problem", icon="URL")
 
 
 register, unregister = bpy.utils.register_classes_factory(

@@ -106,7 +106,7 @@ def test_a_disk_that_is_full_when_the_images_are_kept_spoils_no_earlier_one(
     images["albedo_0001.exr"] = b"an earlier one"
     with monkeypatch.context() as patched:
         patched.setattr(passes.shutil, "copyfile", full_after_two)
-        with pytest.raises(RuntimeError, match="No space left on device.*Free some space"):
+        with pytest.raises(RuntimeError, match=r"No space left on device.*Free some space"):
             bpy.ops.penumbra.harmonize()
     assert contents() == before
     assert kept(tmp_path) == images
