@@ -14,7 +14,7 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from driver import REST, addon, check, click, find, key, open_scene, press, run, shown, until, window
+from driver import REST, addon, check, click, find_preference, key, open_scene, press, run, shown, until, window
 
 
 def scenario() -> Generator[float, None, None]:
@@ -28,6 +28,7 @@ def scenario() -> Generator[float, None, None]:
     check("not installed" in jobs.latest().problem.message, f"it says why, not {jobs.latest().problem}")
     check(not passes.result_nodes(bpy.context.scene), "nothing was changed")
     yield from shown("harmonized_without_backend")
+    yield from key("ESC")  # closes what Blender reports under the mouse
 
     yield from click(sidebar, "bpy.ops.penumbra.show_preferences()")
     yield from until(lambda: len(bpy.context.window_manager.windows) == 2, 5.0, "the preferences open")
@@ -35,12 +36,12 @@ def scenario() -> Generator[float, None, None]:
     settings = preferences._preferences()
     area = bpy.context.window_manager.windows[1].screen.areas[0]
     region = next(r for r in area.regions if r.type == "WINDOW")
-    _, y = yield from find(region, "source")
-    yield from press(region, region.x + region.width * 3 // 4, y)
+    x, y = yield from find_preference(region, settings, "source", "EXISTING")
+    yield from press(region, x, y)
     check(settings.source == "EXISTING", "Use Existing Python is chosen")
     yield 0.5
-    x, y = yield from find(region, "backend_python")
-    yield from press(region, x + region.width // 4, y, double=True)
+    x, y = yield from find_preference(region, settings, "backend_python", "nothing")
+    yield from press(region, x, y, double=True)
     bpy.context.window_manager.clipboard = str(REST[0])
     place = bpy.context.window_manager.windows[1]
     yield from key("A", ctrl=True, over=place)

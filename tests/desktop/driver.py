@@ -21,8 +21,7 @@ from types import ModuleType
 import bpy
 
 SCENE, EVENTS, *REST = (Path(argument) for argument in sys.argv[sys.argv.index("--") + 1 :])
-SETTLES_S = 1.0  # until the screen shows what has changed
-SHOWN_S = 15.0  # at most
+SHOWN_S = 30.0  # at most
 _PACKAGE = "bl_ext.user_default.penumbra"
 _events: list[dict[str, object]] = []
 
@@ -57,10 +56,11 @@ def window() -> bpy.types.Window:
     return bpy.context.window_manager.windows[0]
 
 
-def point(region: bpy.types.Region, from_top: float | None = None) -> None:
-    """Move the mouse into a region."""
+def point(region: bpy.types.Region, from_top: float | None = None, across: float = 0.3) -> None:
+    """Move the mouse into a region; across: the share of its width, from the left."""
     y = region.y + (region.height // 2 if from_top is None else region.height - int(from_top))
-    _of(region)[0].event_simulate(type="MOUSEMOVE", value="NOTHING", x=region.x + region.width // 3, y=y)
+    x = region.x + int(across * region.width)
+    _of(region)[0].event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
 
 
 def click(region: bpy.types.Region, command: str) -> Generator[float, None, None]:
@@ -69,13 +69,39 @@ def click(region: bpy.types.Region, command: str) -> Generator[float, None, None
     yield from press(region, x, y)
 
 
-def find(region: bpy.types.Region, what: str) -> Generator[float, None, tuple[int, int]]:
-    """Move the mouse down a region until it is over the button of a command, or of a property by its path; (x, y)."""
+def find(region: bpy.types.Region, command: str) -> Generator[float, None, tuple[int, int]]:
+    """Move the mouse down a region until it is over the button that runs a command; returns (x, y) in the window."""
+
+    def runs() -> bool:
+        bpy.context.window_manager.clipboard = ""
+        _call(region, "copy_python_command_button")
+        return bpy.context.window_manager.clipboard == command
+
+    return (yield from _down(region, runs, command))
+
+
+def find_preference(
+    region: bpy.types.Region, settings: bpy.types.AddonPreferences, name: str, other: object
+) -> Generator[float, None, tuple[int, int]]:
+    """The same for a preference of an add-on: the one that is no longer `other` when its button is reset to default."""
+    setattr(settings, name, other)
+    yield 0.5
+
+    def resets() -> bool:
+        _call(region, "reset_default_button")
+        return getattr(settings, name) != other
+
+    return (yield from _down(region, resets, name, 0.8))  # its label is on the left
+
+
+def _down(
+    region: bpy.types.Region, found: Callable[[], bool], what: str, across: float = 0.3
+) -> Generator[float, None, tuple[int, int]]:
     for y in range(10, region.height, 6):
-        point(region, y)
+        point(region, y, across)
         yield 0.05
-        if what in (_copied(region, "copy_python_command_button"), _copied(region, "copy_data_path_button")):
-            return region.x + region.width // 3, region.y + region.height - y - 3
+        if found():
+            return region.x + int(across * region.width), region.y + region.height - y - 3
     raise AssertionError(f"no button of {what}")
 
 
@@ -108,15 +134,12 @@ def _of(region: bpy.types.Region) -> tuple[bpy.types.Window, bpy.types.Area]:
     return next((w, a) for w, a in places if region in a.regions[:])
 
 
-def _copied(region: bpy.types.Region, operator: str) -> str:
-    """What an operator copies of the button under the mouse; empty where there is none."""
-    window_manager, (place, area) = bpy.context.window_manager, _of(region)
-    window_manager.clipboard = ""
+def _call(region: bpy.types.Region, operator: str) -> None:
+    """Call an operator of `bpy.ops.ui` on the button under the mouse, where there is one."""
+    place, area = _of(region)
     with bpy.context.temp_override(window=place, area=area, region=region):
-        copy = getattr(bpy.ops.ui, operator)
-        if copy.poll():
-            copy()
-    return window_manager.clipboard
+        if getattr(bpy.ops.ui, operator).poll():
+            getattr(bpy.ops.ui, operator)()
 
 
 def key(
@@ -182,12 +205,13 @@ def check(holds: bool, what: str) -> None:
 
 
 def shown(name: str) -> Generator[float, None, None]:
-    """Leave the window as it is until a screenshot was taken of it."""
+    """Leave the window as it is until it is drawn and a screenshot was taken of it."""
+    for _ in range(3):  # Blender draws between the steps
+        yield 0.2
     start = time.time()
-    yield SETTLES_S
     while time.time() < start + SHOWN_S:
         taken = [path.stat().st_mtime for path in EVENTS.parent.glob("screen-*.png")]
-        if sum(moment > start + SETTLES_S for moment in taken) >= 2:  # the last one may not be whole yet
+        if sum(moment > start for moment in taken) >= 3:  # the first was begun before, the last may not be whole yet
             break
         yield 0.2
     _events.append({"name": name, "start": start, "end": time.time()})
