@@ -7,7 +7,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .protocol import Result, read_job, read_result, write_job
+from .protocol import Result, read_job, read_result, reading_result, write_job
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ class BodyResult(Result):
     notices: tuple[str, ...] = field(default=())
 
     @classmethod
+    @reading_result()
     def load(cls, folder: Path) -> BodyResult:
+        """Read ``result.json``. Raises PenumbraError."""
         data = read_result(folder)
         people = tuple(BodyPerson(**person) for person in data["people"])
         return cls(**{**data, "people": people, "size": tuple(data["size"])})
@@ -134,6 +136,8 @@ class ObjectResult(Result):
     notices: tuple[str, ...] = field(default=())
 
     @classmethod
+    @reading_result()
     def load(cls, folder: Path) -> ObjectResult:
+        """Read ``result.json``. Raises PenumbraError."""
         data = read_result(folder)
         return cls(**{**data, "size": tuple(data["size"]), "shift": tuple(data["shift"])})

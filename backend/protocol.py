@@ -10,10 +10,12 @@ processes go JSON lines only: commands to the backend's standard input, messages
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -243,6 +245,17 @@ class Result:
         write_json(folder / "result.json", dataclasses.asdict(self))  # type: ignore[call-overload]
 
 
+@contextlib.contextmanager
+def reading_result() -> Iterator[None]:
+    """What cannot be read of a result becomes a PenumbraError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise PenumbraError(
+            "The backend left no result that can be read.", "Run again; free some space where the disk is full."
+        ) from problem
+
+
 def read_result(folder: Path) -> dict[str, Any]:
     """The fields that `Result.save` wrote, the notices as their tuple."""
     data = json.loads((folder / "result.json").read_text("utf-8"))
@@ -260,7 +273,9 @@ class HarmonizeResult(Result):
     notices: tuple[str, ...] = field(default=())
 
     @classmethod
+    @reading_result()
     def load(cls, folder: Path) -> HarmonizeResult:
+        """Read ``result.json``. Raises PenumbraError."""
         data = read_result(folder)
         return cls(**{**data, "frames": tuple(FrameResult(**frame) for frame in data["frames"])})
 

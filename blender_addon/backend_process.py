@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent  # the folder that holds the backe
 START_S = 180.0  # a first import of torch from a cold disk takes minutes on some machines
 SILENCE_S = 300.0  # one stage of a large frame on a slow processor stays well below this
 QUIT_S = 2.0
+KILLED = 9  # the signal by which Linux takes memory back
 MESSAGE_BYTES = 1 << 20  # more without the end of a line is no message
 PYTHON_VARIABLE = "PENUMBRA_BACKEND_PYTHON"
 
@@ -38,7 +39,9 @@ def find_python(*preferred: str | Path) -> Path:
         python = Path(candidate).expanduser()
         if not python.is_file():
             raise PenumbraError(
-                f"The backend's Python is not at {python}.", "Choose another one in the extension's preferences."
+                f"The backend's Python is not at {python}.",
+                "Choose another one in the extension's preferences.",
+                fix="penumbra.show_preferences",
             )
         return python
     raise PenumbraError(
@@ -182,6 +185,11 @@ class BackendProcess:
             return PenumbraError(
                 f"The backend did not start (exit status {status}).",
                 f"Check the backend's Python in the extension's preferences; its log is {self.log}.",
+            )
+        if status == -KILLED:
+            return PenumbraError(
+                "The backend was ended by the system, most likely because memory ran out.",
+                f"Lower the render size or close other programs, and run again. Its log is {self.log}.",
             )
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         return PenumbraError(

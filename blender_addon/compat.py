@@ -82,13 +82,6 @@ def create_final_input(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket:
     return (outputs[0] if outputs else tree.nodes.new("NodeGroupOutput")).inputs[0]
 
 
-def alpha_over(tree: bpy.types.NodeTree) -> tuple[bpy.types.Node, bpy.types.NodeSocket, bpy.types.NodeSocket]:
-    """An Alpha Over node with its background and its foreground (premultiplied) socket."""
-    node = tree.nodes.new("CompositorNodeAlphaOver")
-    images = [socket for socket in node.inputs if socket.type == "RGBA"]
-    return node, images[0], images[1]
-
-
 def set_exr(settings: bpy.types.ImageFormatSettings, depth: str, *, multilayer: bool = False) -> None:
     """Write OpenEXR: `depth` is "16" or "32" bits a channel; multilayer files keep all passes in one part."""
     if hasattr(settings, "media_type"):

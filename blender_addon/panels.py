@@ -164,12 +164,12 @@ def _draw_problem(
     """What is wrong, its remedy, and the button that mends or reports it."""
     drawing.text(layout, context, problem.message, "ERROR")
     drawing.text(layout, context, problem.remedy, "BLANK1")
-    row = layout.row()
     if problem.fix:
-        row.operator(problem.fix, icon="TOOL_SETTINGS")
-    if job_failed:
-        row.operator("penumbra.open_log", icon="TEXT")
-        row.operator("penumbra.report_problem", icon="URL")
+        layout.operator(problem.fix, icon="TOOL_SETTINGS")
+    elif job_failed:  # below each other: a sidebar has no room for both words
+        column = layout.column(align=True)
+        column.operator("penumbra.open_log", icon="TEXT")
+        column.operator("penumbra.report_problem", icon="URL")
 
 
 register, unregister = bpy.utils.register_classes_factory(

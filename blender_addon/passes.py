@@ -7,6 +7,7 @@ A result is found by its character's name. Of characters that were harmonized to
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, replacing, write_json
+from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, reading_result, replacing, write_json
 from . import compat, export, looks, wipe
 from . import plate as plates
 from .camera import frame_size
@@ -365,22 +366,23 @@ def keep_result(
 ) -> dict[str, dict[int, Path]]:
     """Copy a job's images to where they stay, with what re-lighting needs; a frame's record comes last.
 
-    facts: what the records are to hold besides. Returns role → frame → file. Each file is written atomically. Raises
-    PenumbraError.
+    facts: what the records are to hold besides. Returns role → frame → file. The files of a frame take the place of
+    its former ones once all of them are written. Raises PenumbraError.
     """
     kept: dict[str, dict[int, Path]] = {}
-    for role, paths in _sources(result, folder, with_plate=with_plate).items():
-        for number, path in paths.items():
-            kept.setdefault(role, {})[number] = target / f"{role}_{number:04d}{path.suffix}"
-            _copy(path, kept[role][number])
-    records = _records(result, folder)
+    sources, records = _sources(result, folder, with_plate=with_plate), _records(result, folder)
     for frame in result.frames:
-        for name in ("rics", "probe", "multilayer"):
-            path = folder / getattr(frame, name)
-            if path.is_file():
-                name = "penumbra" if name == "multilayer" else name
-                _copy(path, target / f"{name}_{frame.number:04d}{path.suffix}")
-        write_json(record_path(target, frame.number), {**records.get(str(frame.number), {}), **(facts or {})})
+        number = frame.number
+        with contextlib.ExitStack() as written:
+            for role, paths in sources.items():
+                kept.setdefault(role, {})[number] = target / f"{role}_{number:04d}{paths[number].suffix}"
+                _copy(paths[number], kept[role][number], written)
+            for name in ("rics", "probe", "multilayer"):
+                path = folder / getattr(frame, name)
+                if path.is_file():
+                    name = "penumbra" if name == "multilayer" else name
+                    _copy(path, target / f"{name}_{number:04d}{path.suffix}", written)
+        write_json(record_path(target, number), {**records.get(str(number), {}), **(facts or {})})
     return kept
 
 
@@ -394,8 +396,9 @@ def _kept_records(target: Path, frames: list[int]) -> dict[str, dict[str, Any]]:
     return {str(number): json.loads(path.read_text("utf-8")) for number, path in paths.items() if path.is_file()}
 
 
+@reading_result()
 def _records(result: HarmonizeResult, folder: Path) -> dict[str, dict[str, Any]]:
-    """By frame: its characters, the key and the look of its input, and the light that was found."""
+    """By frame: its characters, the key and look of its input, and the light that was found. Raises PenumbraError."""
     if not (folder / "job.json").is_file():
         return {}
     job = HarmonizeJob.load(folder)
@@ -420,10 +423,10 @@ def folder_of(character: str, output_dir: Path | None) -> Path:
     return (output_dir or Path(bpy.data.filepath).parent / "penumbra") / bpy.path.clean_name(character)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, written: contextlib.ExitStack) -> None:
+    """Copy to a temporary name, which becomes the target's when `written` is left without an error."""
     try:
-        with replacing(target) as partial:
-            shutil.copyfile(source, partial)
+        shutil.copyfile(source, written.enter_context(replacing(target)))
     except OSError as problem:
         raise PenumbraError(
             f"{target.name} could not be written ({problem.strerror}).", "Free some space on the disk and run again."
@@ -493,13 +496,10 @@ def _build(
     inputs, output = _node(group, "NodeGroupInput", -800, 400), _node(group, "NodeGroupOutput", 800, 200)
     shown = {role: _image_node(group, image, span, row) for row, (role, image) in enumerate(images.items())}
     background = shown["plate"] if "plate" in shown else _plate_node(group, plate)
-    over, below, above = compat.alpha_over(group)
-    over.location, over.label = (-500, 400), "Plate"
-    link(background.outputs["Image"], below)
-    link(inputs.outputs["Plate"], above)
     names = [name for sockets in strength_sockets(json.loads(group[MEMBERS])) for name in sockets]
     strengths = wipe.limited(group, [inputs.outputs[name] for name in names], shown["albedo"].outputs["Image"])
-    shadowed, of_shading = over.outputs[0], None
+    over = _over(group, background.outputs["Image"], inputs.outputs["Plate"])
+    shadowed, of_shading = over, None
     for i in range(0, len(strengths), 2):
         own, y = "" if len(strengths) == 2 else str(i // 2 + 1), 100 - 200 * i
         shadow = _strength(group, strengths[i + 1], shown[f"shadow{own}"], names[i + 1], y)
@@ -510,7 +510,7 @@ def _build(
     # Coverage is the mix's factor; the colours themselves are opaque, as gloss is, from whose side alpha is taken.
     gloss = _mix(group, "ADD", 1.0, (0, 0, 0, 1), diffuse, "Gloss +", (200, 50))
     figure = _mix(group, "MIX", shown["albedo"].outputs["Alpha"], shadowed, gloss, "Character over Plate", (400, 200))
-    final = _mix(group, "MIX", inputs.outputs["Mute"], figure, over.outputs[0], "Mute", (600, 300))
+    final = _mix(group, "MIX", inputs.outputs["Mute"], figure, over, "Mute", (600, 300))
     link(final, output.inputs["Image"])
     for role in ("shading", "shadow", "occlusion"):
         link(shown[role].outputs["Image"], output.inputs[role.capitalize()])
@@ -534,6 +534,14 @@ def _add_own(
     if others is not None:
         group.links.new(others, node.inputs[2])
     return node.outputs[0]
+
+
+def _over(group: bpy.types.NodeTree, below: bpy.types.NodeSocket, above: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
+    """A premultiplied image over an opaque one. An Alpha Over node would lose its links on the way from 5.2 to 4.5."""
+    alpha = _node(group, "CompositorNodeSeparateColor", -650, 600)
+    group.links.new(above, alpha.inputs[0])
+    left = _mix(group, "MIX", alpha.outputs["Alpha"], below, (0, 0, 0, 1), "Plate not covered", (-480, 450))
+    return _mix(group, "ADD", 1.0, left, above, "Plate", (-250, 400))
 
 
 def _strength(

@@ -88,7 +88,7 @@ class PenumbraPreferences(bpy.types.AddonPreferences):
         else:
             layout.prop(self, "backend_python")
         layout.prop(self, "device")
-        status = layout.column(heading="Status", align=True)
+        status = layout.column(align=True)
         for text, icon in backend_status():
             drawing.text(status, context, text, icon)
         row = layout.row(align=True)
@@ -108,8 +108,8 @@ class PenumbraPreferences(bpy.types.AddonPreferences):
         chosen = _target(self.accelerator)
         if chosen is None:
             return
-        size = layout.column(heading="Needs", align=True)
-        size.label(text=label(chosen.sizes))
+        size = layout.column(align=True)
+        size.label(text=label("Needs {0}").format(label(chosen.sizes)))
         if not chosen.tested:
             size.label(text="Untested: nobody has tried this installation yet", icon="INFO")
         if job and not job.of_file and job.problem:

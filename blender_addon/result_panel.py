@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 from mathutils import Vector
 
+from ..backend.protocol import PenumbraError
 from . import balls, drawing, jobs, passes, properties, scene_light
 from .translations import label
 
@@ -35,6 +36,8 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
             if changed := passes.outdated(context, name, properties.export_settings(context.scene)):
                 text = label("Outdated: {0} changed since").format(_all(changed))
                 drawing.text(column, context, text, "ERROR")
+            if other := frame_text(context.scene, name):
+                drawing.text(column, context, other, "INFO")
             if light := light_text(passes.record(node, context.scene.frame_current), context.scene.camera):
                 drawing.text(column, context, light, "LIGHT_SUN")
             if found := balls.icons(context.scene, name):
@@ -70,6 +73,17 @@ def _draw_strengths(layout: bpy.types.UILayout, node: bpy.types.Node) -> None:
         layout.prop(node.inputs[shading], "default_value", text="Shading", slider=True)
         layout.prop(node.inputs[shadow], "default_value", text="Shadow", slider=True)
     layout.prop(node.inputs["Mute"], "default_value", text="Mute", slider=True)
+
+
+def frame_text(scene: bpy.types.Scene, character: str) -> str:
+    """Says where a character's result is of another frame than the current one; else empty."""
+    try:
+        shown = passes.shown_frame(scene, character)
+    except PenumbraError:  # its images are gone
+        return ""
+    if shown == scene.frame_current:
+        return ""
+    return label("Frame {0} has no result; {1} is shown").format(scene.frame_current, shown)
 
 
 def light_text(record: dict[str, Any], camera: bpy.types.Object | None) -> str:

@@ -8,9 +8,11 @@ the script, and leaves one screenshot a second as OUT-NNN.png. The backend runs 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,14 +50,28 @@ class Desktop:
         """Run Blender without a screen; what it prints is the result's stdout."""
         return self._launch("run", *arguments)
 
-    def gui(self, picture: Path, script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def gui(
+        self, picture: Path, script: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a script in Blender's window; see above."""
-        return self._launch("gui", str(picture), str(script), *arguments)
+        return self._launch("gui", str(picture), str(script), *arguments, environment=environment)
 
-    def _launch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def processes(self) -> list[int]:
+        """Identifiers of what runs on behalf of this Blender, itself included (Linux only)."""
+        mark = f"BLENDER_USER_RESOURCES={self._environment['BLENDER_USER_RESOURCES']}".encode()
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it may end meanwhile; what is dead already has no environment
+                if mark in (place / "environ").read_bytes().split(b"\0"):
+                    found.append(int(place.name))
+        return found
+
+    def _launch(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [LAUNCHER, *arguments],
-            env=self._environment,
+            env={**self._environment, **(environment or {})},
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

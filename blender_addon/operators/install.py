@@ -107,7 +107,7 @@ class PENUMBRA_OT_show_preferences(bpy.types.Operator):  # noqa: N801
     """Open Penumbra's preferences, where the backend is installed"""
 
     bl_idname = "penumbra.show_preferences"
-    bl_label = "Install Backend…"
+    bl_label = "Open Preferences…"
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         if bpy.app.background:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Speaks the backend's side of the protocol and misbehaves on request: `emulated_backend.py BEHAVIOUR`.
 
-For tests of job control only. "finish" works for a moment, "paint" does so with previews, "render" writes flat images
-for the job (this Python needs bpy), "work" goes on until it is cancelled; the others are named after what goes wrong.
+For tests of job control and of the interface only. "finish" works for a moment, "paint" does so with previews, "render"
+writes flat images for the job (this Python needs bpy), "work" goes on until it is cancelled, "slow" finishes after a
+slow start; the others are named after what goes wrong.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import sys
 import threading
 import time
@@ -18,7 +21,8 @@ _behaviour = sys.argv[1]
 _channel = os.fdopen(os.dup(1), "wb", buffering=0)  # as the real one keeps other output away from its messages
 os.dup2(2, 1)
 _cancelled = threading.Event()
-_STEPS = 4 if _behaviour in ("finish", "render", "paint") else 1000
+_SPOILT = ("truncated", "incomplete")
+_STEPS = 4 if _behaviour in ("finish", "slow", "paint", "render", *_SPOILT) else 1000
 
 
 def _send(kind: str, **fields: object) -> None:
@@ -31,13 +35,14 @@ def _work(job_id: str, folder: Path) -> None:
         if _behaviour == "paint":
             _paint(job_id, folder, i)
         if i == 3:
-            _misbehave(job_id)
+            _misbehave(job_id, folder)
         if _cancelled.is_set() and _behaviour != "stubborn":
             return _send("cancelled", id=job_id)
         time.sleep(0.02)
-    if _behaviour == "render":
+    if _behaviour in ("render", *_SPOILT):
         kind = json.loads((folder / "job.json").read_text())["kind"]
         {"harmonize": _render, "body": _make_bodies, "object": _make_object}[kind](folder)
+        _spoil(folder)
     return _send("done", id=job_id)
 
 
@@ -52,10 +57,19 @@ def _paint(job_id: str, folder: Path, i: int) -> None:
     time.sleep(0.1)
 
 
-def _misbehave(job_id: str) -> None:
+def _misbehave(job_id: str, folder: Path) -> None:
     if _behaviour == "refuse":
-        _send("error", id=job_id, message="The plate cannot be read.", remedy="Choose another image.")
-        _cancelled.wait()
+        _refuse(job_id, "The plate cannot be read.", "Choose another image.")
+    elif _behaviour == "memory":
+        _refuse(job_id, "The memory was not enough for this frame.", "Lower the render size, or choose the CPU.")
+    elif _behaviour == "disk":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            (folder / "shading_0001.exr").write_bytes(bytes(10_000))
+        except OSError as problem:
+            _refuse(job_id, f"A file could not be read or written: {problem.strerror}.", "Check the free space.")
+    elif _behaviour == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
     elif _behaviour == "crash":
         print("out of memory, or some such", file=sys.stderr)
         os._exit(9)
@@ -69,6 +83,30 @@ def _misbehave(job_id: str) -> None:
             _channel.write(b"x" * 65536)
     elif _behaviour == "hang":
         time.sleep(60)
+
+
+def _refuse(job_id: str, message: str, remedy: str) -> None:
+    _send("error", id=job_id, message=message, remedy=remedy)
+    _cancelled.wait()
+
+
+def _spoil(folder: Path) -> None:
+    result = folder / "result.json"
+    if _behaviour == "truncated":
+        result.write_bytes(result.read_bytes()[:-40])
+    elif _behaviour == "incomplete":
+        min(folder.glob("shadow_*.exr")).unlink()
+
+
+_LIGHT = {  # as the real one writes a light probe: even light, and a sun from above and behind the camera
+    "radiance": [[0.3, 0.32, 0.35]] * 62,
+    "constant": [0.0, 0.0, 0.0],
+    "suns": [{"direction": [0.0, 0.6, 0.8], "irradiance": [1.0, 0.9, 0.8], "half_angle": 0.01}],
+    "world_from_camera": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "confidence": 0.5,
+    "dominant_direction_world": [0.0, 0.6, 0.8],
+    "strength": 1.0,
+}
 
 
 def _render(folder: Path) -> None:
@@ -89,7 +127,7 @@ def _render(folder: Path) -> None:
             for kind, level in (("shadow", 0.9), ("matte", 1.0 if i == 1 else 0.0)):
                 path = folder / f"{kind}{i}_{frame['number']:04}.exr"
                 own[f"{kind}s"][name] = _write_image(path, size, (level,) * 3)
-        light = (folder / frame["light"]).read_text() if frame["light"] else "{}"
+        light = (folder / frame["light"]).read_text() if frame["light"] else json.dumps(_LIGHT)
         (folder / "probe.json").write_text(light)
         (folder / "rics.npz").write_bytes(b"")
         frames.append(
@@ -148,10 +186,12 @@ def main() -> None:
     if _behaviour == "absent":
         print("No module named torch", file=sys.stderr)
         sys.exit(1)
-    if _behaviour == "mute":
-        time.sleep(60)
+    if _behaviour in ("mute", "slow"):
+        time.sleep(60 if _behaviour == "mute" else 1)
     version = 999 if _behaviour == "stranger" else 5
     _send("hello", protocol=version, device="cpu", versions={"python": sys.version.split()[0]})
+    if _behaviour == "leaves":
+        return
     for line in sys.stdin:
         message = json.loads(line)
         if message["type"] == "run":

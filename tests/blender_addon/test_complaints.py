@@ -37,7 +37,7 @@ PROOFS = {
     },
     "the Python of another Blender version does not fit": {
         "test_complaints": ["one_package_serves_the_python_of_every_blender"],
-        "test_passes": ["a_later_blender_makes_the_same_pixels"],
+        "test_passes": ["a_later_blender_makes_the_same_pixels_and_gives_them_back"],
     },
     "Blender 5's compositor breaks it": {
         "test_compat": ["only_compat_reads_the_version", "a_compositor_is_created_and_removed"],

@@ -87,8 +87,10 @@ def test_pose_camera_and_plate_that_change_outdate_the_result(harmonized_by, sce
     assert outdated() == [], "a copy of the plate is the plate"
     path.write_bytes(content + b"\0")
     assert outdated() == ["plate"]
+    assert result_panel.frame_text(scene, "Rig") == ""
     scene.frame_set(2)
     assert outdated() == [], "of this frame there is no result"
+    assert result_panel.frame_text(scene, "Rig") == "Frame 2 has no result; 1 is shown"
 
 
 def test_every_frame_of_a_range_knows_its_own_pose(harmonized_by, scene) -> None:

@@ -129,6 +129,19 @@ def test_dropping_ends_the_backend_at_once(backend, tmp_path):
     assert ended(process)
 
 
+def test_cancel_while_the_backend_starts_lets_it_get_ready_for_the_next_job(backend, tmp_path):
+    process = backend("slow")
+    job = backend_job(process, tmp_path)
+    run_until(job, lambda: job.progress.stage == "Starting the backend")
+    job.cancel()
+    run_until(job, lambda: False)
+    assert job.state == "cancelled"
+    assert process.hello is None, "it still starts"
+    again = backend_job(process, tmp_path)
+    run_until(again, lambda: False)
+    assert again.state == "done"
+
+
 @pytest.mark.parametrize(
     ("behaviour", "sentence"),
     [
@@ -139,7 +152,11 @@ def test_dropping_ends_the_backend_at_once(backend, tmp_path):
         ("mute", "has not answered"),
         ("absent", "did not start (exit status 1)"),
         ("stranger", "different versions"),
+        ("leaves", "ended unexpectedly (exit status 0)"),
+        ("killed", "memory ran out"),
         ("refuse", "The plate cannot be read."),
+        ("memory", "The memory was not enough"),
+        ("disk", "File too large"),
     ],
 )
 def test_failures_are_plain_sentences_with_a_remedy(backend, tmp_path, behaviour, sentence):
@@ -150,7 +167,7 @@ def test_failures_are_plain_sentences_with_a_remedy(backend, tmp_path, behaviour
     assert job.state == "failed"
     assert sentence in job.problem.message
     assert job.problem.remedy
-    if behaviour == "refuse":
+    if behaviour in ("refuse", "memory", "disk"):
         assert process.alive, "a bad plate is no reason to lose the warm backend"
     else:
         assert ended(process)

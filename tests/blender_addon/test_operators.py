@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -46,17 +50,67 @@ def test_removing_leaves_the_file_as_it_was(harmonized_by, scene):
     assert not bpy.ops.penumbra.remove.poll()
 
 
-@pytest.mark.parametrize("behaviour", ["refuse", "crash", "garbage"])
-def test_a_failure_leaves_scene_and_earlier_result_alone(harmonized_by, scene, behaviour):
+@pytest.mark.parametrize(
+    ("behaviour", "remedy"),
+    [
+        ("refuse", "Choose another image"),
+        ("crash", "Run again"),
+        ("garbage", "Its log is"),
+        ("stranger", "Choose the backend that belongs"),
+        ("leaves", "Run again"),
+        ("memory", "Lower the render size"),
+        ("killed", "Lower the render size"),
+        ("disk", "Check the free space"),
+        ("truncated", "Run again"),
+        ("incomplete", "Run Harmonize Shading again"),
+    ],
+)
+def test_a_failure_leaves_scene_and_earlier_result_alone(harmonized_by, scene, tmp_path, behaviour, remedy):
     harmonized_by("render")
     bpy.ops.penumbra.harmonize()
-    before = contents()
+    before, images = contents(), kept(tmp_path)
     harmonized_by(behaviour)
-    with pytest.raises(RuntimeError, match=r"Run again|Choose another image|Its log is"):
+    with pytest.raises(RuntimeError, match=remedy) as told:
         bpy.ops.penumbra.harmonize()
+    assert "unexpected error" not in str(told.value)
     assert contents() == before
+    assert kept(tmp_path) == images
     assert passes.result_node(scene, "Rig")
     assert not list(Path(bpy.app.tempdir).glob("penumbra-*")), "nothing is left on the disk"
+    harmonized_by("render")
+    assert bpy.ops.penumbra.harmonize() == {"FINISHED"}
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """The files of Rig's result, beside the .blend file."""
+    files = {path.name: path.read_bytes() for path in (folder / "penumbra" / "Rig").iterdir()}
+    assert "shading_0001.exr" in files
+    return files
+
+
+def test_a_disk_that_is_full_when_the_images_are_kept_spoils_no_earlier_one(
+    harmonized_by, scene, tmp_path, monkeypatch
+):
+    harmonized_by("render")
+    bpy.ops.penumbra.harmonize()
+    before, images = contents(), kept(tmp_path)
+    copies, copy = itertools.count(), shutil.copyfile
+
+    def full_after_two(source, target):
+        if next(copies) < 2:
+            return copy(source, target)
+        Path(target).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "penumbra" / "Rig" / "albedo_0001.exr").write_bytes(b"an earlier one")
+    images["albedo_0001.exr"] = b"an earlier one"
+    with monkeypatch.context() as patched:
+        patched.setattr(passes.shutil, "copyfile", full_after_two)
+        with pytest.raises(RuntimeError, match=r"No space left on device.*Free some space"):
+            bpy.ops.penumbra.harmonize()
+    assert contents() == before
+    assert kept(tmp_path) == images
+    assert bpy.ops.penumbra.harmonize() == {"FINISHED"}
 
 
 def test_poll_says_what_is_missing(scene):

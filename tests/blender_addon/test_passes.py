@@ -96,6 +96,18 @@ def test_mute_shows_the_plate_and_outputs_show_the_passes(scene: bpy.types.Scene
         np.testing.assert_allclose(made, images(1)[role], atol=1e-6)
 
 
+def test_an_image_given_as_plate_lies_over_the_photograph(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    node = apply(scene, tmp_path / "job").node
+    node.inputs["Mute"].default_value = 1
+    tree = compat.compositor_tree(scene)
+    theirs = tree.nodes.new("CompositorNodeRGB")
+    theirs.outputs[0].default_value = (0.2, 0.1, 0.0, 0.5)  # premultiplied
+    tree.links.new(theirs.outputs[0], node.inputs["Plate"])
+    made = pixels.render(scene, tmp_path / "m.exr")
+    np.testing.assert_allclose(made[..., :3], PLATE * 0.5 + np.float32((0.2, 0.1, 0.0)), **CLOSE)
+    np.testing.assert_allclose(made[..., 3], 1.0, atol=1e-6)
+
+
 def test_the_plate_reaches_an_8_bit_file_unchanged(scene: bpy.types.Scene, tmp_path: Path) -> None:
     apply(scene, tmp_path / "job")
     assert not passes.is_plate_exact(scene)
@@ -243,17 +255,25 @@ def test_a_plate_of_another_shape_is_shown_as_the_job_saw_it(scene: bpy.types.Sc
 
 
 @pytest.mark.skipif(compat.V5 or not Path(OTHER).is_file(), reason="needs bpy 4.5 and the Python of a later one")
-def test_a_later_blender_makes_the_same_pixels(scene: bpy.types.Scene, tmp_path: Path) -> None:
+def test_a_later_blender_makes_the_same_pixels_and_gives_them_back(scene: bpy.types.Scene, tmp_path: Path) -> None:
     apply(scene, tmp_path / "job")
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    here = pixels.render(scene, tmp_path / "here.exr")
     script = (
         "import bpy, os, sys; bpy.ops.wm.open_mainfile(filepath=sys.argv[1]); s = bpy.context.scene\n"
         "i = s.render.image_settings\n"
         "if hasattr(i, 'media_type'): i.media_type = 'IMAGE'\n"
         "i.file_format, i.color_depth, s.render.filepath = 'OPEN_EXR', '32', sys.argv[2]\n"
-        "bpy.ops.render.render(write_still=True); os._exit(0)"
+        "bpy.ops.render.render(write_still=True)\n"
+        "bpy.ops.wm.save_as_mainfile(filepath=sys.argv[3]); os._exit(0)"
     )
-    there = [OTHER, "-c", script, str(tmp_path / "scene.blend"), str(tmp_path / "there.exr")]
+    names = ("scene.blend", "there.exr", "later.blend")
+    there = [OTHER, "-c", script, *(str(tmp_path / name) for name in names)]
     subprocess.run(there, check=True, timeout=120, capture_output=True)
-    here = pixels.render(scene, tmp_path / "here.exr")[..., :3]
-    np.testing.assert_array_equal(pixels.load(tmp_path / "there.exr")[..., :3], here)
+    np.testing.assert_array_equal(pixels.load(tmp_path / "there.exr"), here)
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "later.blend"))
+    again = bpy.context.scene
+    assert passes.result_node(again, "Rig")
+    np.testing.assert_array_equal(pixels.render(again, tmp_path / "back.exr"), here)
+    passes.remove_result(again, "Rig")
+    assert not passes.result_nodes(again)

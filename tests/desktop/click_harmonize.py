@@ -8,6 +8,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -36,6 +37,7 @@ def scenario() -> Generator[float, None, None]:
     yield from until(lambda: not jobs.running(), 540.0, "the job ends")
     check(jobs.latest().state == "done", f"the job is done, not {jobs.latest().state}: {jobs.latest().problem}")
     check(len(passes.result_nodes(bpy.context.scene)) == 1, "the result is one node")
+    shading = np.array(passes.role_image("Walker", "shading").pixels)
     yield from shown("done")
 
     area.type = "NODE_EDITOR"
@@ -51,6 +53,12 @@ def scenario() -> Generator[float, None, None]:
     yield 1.0
     check(not passes.result_nodes(bpy.context.scene), "one step of undo takes the result away")
     yield from shown("undone")
+    yield from key("Z", ctrl=True, shift=True)
+    yield 1.0
+    check(list(passes.result_nodes(bpy.context.scene)) == ["Walker"], "redo brings it back")
+    check(np.array_equal(np.array(passes.role_image("Walker", "shading").pixels), shading), "with its pixels")
+    check(passes.result_node(bpy.context.scene, "Walker").outputs["Image"].is_linked, "and its link")
+    yield from shown("redone")
 
 
 run(scenario())

@@ -14,7 +14,7 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from driver import REST, addon, check, click, key, open_scene, run, shown, until, window
+from driver import REST, addon, check, choose, click, key, open_scene, run, shown, until, window
 
 PHOTOGRAPH = REST[0]
 
@@ -50,24 +50,6 @@ def scenario() -> Generator[float, None, None]:
     yield from key("Z", ctrl=True)
     yield 1.0
     check(not new(), "one step of undo takes it away")
-
-
-def choose(path: Path) -> Generator[float, None, None]:
-    """Choose a file in the file browser that has been opened."""
-
-    def browser() -> tuple[bpy.types.Window, bpy.types.Area] | None:
-        found = [(w, a) for w in bpy.context.window_manager.windows for a in w.screen.areas if a.type == "FILE_BROWSER"]
-        return found[0] if found else None
-
-    yield from until(lambda: browser() is not None, 10.0, "the file browser opens")
-    yield 1.0
-    place, area = browser()
-    yield from shown("file browser")
-    area.spaces.active.params.directory = str(path.parent).encode()
-    area.spaces.active.params.filename = path.name
-    with bpy.context.temp_override(window=place, area=area, region=area.regions[-1]):
-        bpy.ops.file.execute()
-    yield 0.5
 
 
 run(scenario())
