@@ -18,6 +18,7 @@ UNTRACEABLE = {
     "GREASEPENCIL": "Grease Pencil",
     "GPENCIL": "Grease Pencil",
 }
+Followers = dict[bpy.types.Object, list[bpy.types.Object]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Character:
     """A rigged character.
 
     name: of its armature.
-    parts: every object that belongs to it and is rendered in the view layer, in the order of the file.
+    parts: every object that belongs to it and is rendered in the view layer, by name.
     untraceable: one sentence for each part that is rendered but cannot be shaded.
     """
 
@@ -83,8 +84,9 @@ def find_cast(objects: Iterable[bpy.types.Object], view_layer: bpy.types.ViewLay
             f"“{objects[0].name}” has no armature.",
             "Select a rigged character, or parent the mesh to an armature (Ctrl P).",
         )
-    rigged = [rig for rig in rigs if any(part.type in MESHABLE for part in _parts(rig))]
-    return _cast(rigged or list(rigs)[:1], view_layer)
+    followers = _followers()
+    rigged = [rig for rig in rigs if any(part.type in MESHABLE for part in _parts(rig, followers))]
+    return _cast(rigged or list(rigs)[:1], view_layer, followers)
 
 
 def cast_named(names: Iterable[str], view_layer: bpy.types.ViewLayer) -> Cast:
@@ -100,7 +102,7 @@ def cast_named(names: Iterable[str], view_layer: bpy.types.ViewLayer) -> Cast:
 def everybody(view_layer: bpy.types.ViewLayer) -> Cast:
     """All characters of a view layer that have something to render. Raises PenumbraError where there is none."""
     rigs = {rig: None for o in view_layer.objects if o.type == "ARMATURE" for rig in _rigs_of(o)}
-    found = _cast(rigs, view_layer).characters
+    found = _cast(rigs, view_layer, _followers()).characters
     rendered = tuple(c for c in found if any(part.type in MESHABLE for part in c.parts))
     if not rendered:
         raise PenumbraError("There is no rigged character in the scene.", "Parent the meshes to an armature (Ctrl P).")
@@ -135,14 +137,13 @@ def _renderable(layer: bpy.types.LayerCollection) -> Iterator[tuple[bpy.types.Ob
         yield from _renderable(child)
 
 
-def _cast(rigs: Iterable[bpy.types.Object], view_layer: bpy.types.ViewLayer) -> Cast:
-    return Cast(tuple(_character(rig, view_layer) for rig in sorted(rigs, key=lambda rig: rig.name)))
-
-
-def _character(rig: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> Character:
+def _cast(rigs: Iterable[bpy.types.Object], view_layer: bpy.types.ViewLayer, followers: Followers) -> Cast:
     rendered = {item for item, _ in _renderable(view_layer.layer_collection)}
-    parts = [part for part in _parts(rig) if part in rendered]
-    return Character(rig.name, rig, tuple(parts), tuple(_untraceable(parts)))
+    found = []
+    for rig in sorted(rigs, key=lambda rig: rig.name):
+        parts = [part for part in _parts(rig, followers) if part in rendered]
+        found.append(Character(rig.name, rig, tuple(parts), tuple(_untraceable(parts))))
+    return Cast(tuple(found))
 
 
 def _rigs_of(item: bpy.types.Object) -> list[bpy.types.Object]:
@@ -195,13 +196,18 @@ def _leaders(item: bpy.types.Object) -> list[bpy.types.Object | None]:
     return leaders
 
 
-def _parts(rig: bpy.types.Object) -> list[bpy.types.Object]:
-    """Everything that follows an armature, directly or through other parts."""
-    followers: dict[bpy.types.Object, list[bpy.types.Object]] = {}
+def _followers() -> Followers:
+    """What follows each object of the file that is followed."""
+    followers: Followers = {}
     for item in bpy.data.objects:
         for leader in _leaders(item):
             if leader is not None:
                 followers.setdefault(leader, []).append(item)
+    return followers
+
+
+def _parts(rig: bpy.types.Object, followers: Followers) -> list[bpy.types.Object]:
+    """Everything that follows an armature, directly or through other parts."""
     found: dict[bpy.types.Object, None] = {}
     pending = [rig]
     while pending:
@@ -209,8 +215,8 @@ def _parts(rig: bpy.types.Object) -> list[bpy.types.Object]:
         if current not in found:
             found[current] = None
             pending += followers.get(current, [])
-    members = found.keys() - {rig}
-    return [item for item in bpy.data.objects if item in members and item.type not in {"CAMERA", "LIGHT", "SPEAKER"}]
+    parts = [item for item in found if item != rig and item.type not in {"CAMERA", "LIGHT", "SPEAKER"}]
+    return sorted(parts, key=lambda item: item.name)
 
 
 def _untraceable(parts: list[bpy.types.Object]) -> Iterator[str]:
