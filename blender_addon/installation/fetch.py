@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Getting the pinned uv with whatever pip there is. Standard library only.
+"""Getting the pinned uv: from a folder of wheels, else with whatever pip there is. Standard library only.
 
 pip keeps to the index, proxy and certificates that this computer is set up for, and checks the hash.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import re
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ...backend.protocol import PenumbraError
+from ...backend.protocol import PenumbraError, replacing
 from . import failures
-from .targets import pinned_uv
+from .targets import here, pinned_uv
 
 Runs = Callable[[list[str]], str | None]  # runs a command; returns what it wrote where it failed
 
@@ -26,9 +29,10 @@ def fetch_uv(root: Path, folder: Path, wheels: Path | None, run: Runs) -> Path:
     """
     version, lock = pinned_uv(root)
     place = folder / version
-    if not _program(place):
-        source = ["--no-index", "--find-links", str(wheels)] if wheels else []
-        options = ["--quiet", "--upgrade", "--no-deps", "--only-binary", ":all:", "--require-hashes", *source]
+    if not _program(place) and wheels:
+        _unpack(wheels, version, lock, place)
+    elif not _program(place):
+        options = ["--quiet", "--upgrade", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
         problem = _no_pip()
         for pip in _pips():
             output = run([*pip, "install", *options, "--target", str(place), "-r", str(lock)])
@@ -43,6 +47,36 @@ def fetch_uv(root: Path, folder: Path, wheels: Path | None, run: Runs) -> Path:
     if program is None:
         raise PenumbraError("uv, which installs the backend, is not complete.", "Click Install Backend again.")
     return program
+
+
+def _unpack(wheels: Path, version: str, lock: Path, place: Path) -> None:
+    """Take uv out of its wheel for this computer, as pip would; some Linux packages of Blender come without pip.
+
+    Raises PenumbraError.
+    """
+    fitting = [path for path in sorted(wheels.glob(f"uv-{version}-py3-none-*.whl")) if _fits(path.stem)]
+    if not fitting:
+        raise failures.explain(f"uv {version} was not found in the provided package locations")
+    if hashlib.sha256(fitting[0].read_bytes()).hexdigest() not in re.findall(r"sha256:(\w+)", lock.read_text("utf-8")):
+        raise failures.explain("hash mismatch")
+    place.joinpath("bin").mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(fitting[0]) as archive:
+        for name in archive.namelist():
+            if name.endswith((".data/scripts/uv", ".data/scripts/uv.exe")):
+                with replacing(place / "bin" / name.rpartition("/")[2]) as program:
+                    # A script's first line names no Python yet.
+                    program.write_bytes(re.sub(rb"\A#!python\b", f"#!{sys.executable}".encode(), archive.read(name)))
+                    program.chmod(0o755)
+
+
+def _fits(wheel: str) -> bool:
+    """Whether the name of a wheel says that it is for this computer."""
+    parts = {
+        "linux-x64": ("manylinux", "x86_64"),
+        "windows-x64": ("win", "amd64"),
+        "macos-arm64": ("macosx", "arm64"),
+    }.get(here(), (here(),))
+    return wheel.endswith("-any") or all(part in wheel.rpartition("none-")[2] for part in parts)
 
 
 def _program(place: Path) -> Path | None:

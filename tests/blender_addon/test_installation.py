@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="the made-up uv is a scr
 
 @pytest.fixture(scope="module")
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The made-up uv, fetched once, as pip takes its time."""
+    """The made-up uv, fetched once."""
     folder = Folder(tmp_path_factory.mktemp("fetched"))
     job = installation(folder, Store(folder.root))
     assert job._uv().program.is_file()
@@ -118,6 +118,20 @@ def test_a_wheel_that_was_tampered_with_is_refused(folder: Folder, store: Store)
     with pytest.raises(PenumbraError, match="not what it should be"):
         installation(folder, store).install()
     assert store.current() is None
+
+
+def test_uv_comes_out_of_its_wheel_for_this_computer_alone(folder: Folder, tmp_path: Path) -> None:
+    store = Store(tmp_path / "bare")
+    wheel = folder.wheels / "uv-9.9-py3-none-any.whl"
+    other = wheel.with_name("uv-9.9-py3-none-manylinux_2_17_riscv64.whl")
+    wheel.rename(other)
+    with pytest.raises(PenumbraError, match="is not there for this computer"):
+        installation(folder, store)._uv()
+    other.rename(wheel)
+    folder.wheel("uv", "9.9", {"uv-9.9.data/scripts/uv": "#!evil"})
+    with pytest.raises(PenumbraError, match="not what it should be"):
+        installation(folder, store)._uv()
+    assert not list(tmp_path.rglob("bare/**/uv"))
 
 
 def test_removing_touches_only_what_is_ours(folder: Folder, store: Store) -> None:
