@@ -7,11 +7,18 @@ import ctypes
 import gc
 import platform
 import sys
+from collections.abc import Callable
 from importlib import metadata
 
 import torch
+from torch import Tensor
 
 from .protocol import PenumbraError
+
+CHUNK = 1 << 16  # points a pass
+LEAST = 1 << 10  # a pass this small that finds no memory needs another device
+
+_halved = False  # since it was asked last
 
 
 def pick(name: str = "auto") -> torch.device:
@@ -55,3 +62,30 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def in_chunks(points: Tensor, work: Callable[[Tensor], Tensor], size: int = CHUNK) -> Tensor:
+    """`work` on the rows of `points`, `size` at a time, put together; in smaller parts where the memory is not enough.
+
+    Raises torch.OutOfMemoryError where it is not enough for LEAST rows either.
+    """
+    global _halved
+    done, start = [], 0
+    while start < len(points) or not done:
+        try:
+            done.append(work(points[start : start + size]))
+            start += size
+            continue
+        except torch.OutOfMemoryError:
+            if size <= LEAST:
+                raise
+        release_memory()  # outside the exception, which holds on to what was computed
+        size, _halved = size // 2, True
+    return torch.cat(done)
+
+
+def has_halved() -> bool:
+    """Whether memory was short, so that work was done in smaller parts, since this was asked last."""
+    global _halved
+    was, _halved = _halved, False
+    return was

@@ -33,6 +33,7 @@ QUIET_S = 0.1  # progress within one stage is reported no more often
 Progress = Callable[[str, float], None]
 Show = Callable[[str], None]  # gets the name of a new picture of the work in the job's folder
 Job = HarmonizeJob | BodyJob | ObjectJob
+Result = HarmonizeResult | BodyResult | ObjectResult
 JOBS: dict[str, type[Job]] = {"harmonize": HarmonizeJob, "body": BodyJob, "object": ObjectJob}  # by kind
 
 
@@ -163,12 +164,15 @@ def _perform(folder: Path, progress: Progress, show: Show | None = None) -> None
 
 
 def _perform_where_memory_allows(folder: Path, progress: Progress, show: Show | None) -> None:
-    """On the job's device, or on the processor with a notice where a graphics card has too little memory."""
+    """On the job's device, or with a notice on the processor where a graphics card has too little memory."""
     from . import device
 
     job = JOBS[protocol.read_job(folder)[0]].load(folder)
+    device.has_halved()
     try:
-        _do(job, folder, progress, show)
+        result = _do(job, folder, progress, show)
+        if device.has_halved():
+            _noted(result, "The graphics card has little memory: the work was done in smaller parts.").save(folder)
         return
     except Exception as problem:
         if not _is_out_of_memory(problem) or job.device == "cpu":
@@ -178,11 +182,14 @@ def _perform_where_memory_allows(folder: Path, progress: Progress, show: Show | 
     on_processor = dataclasses.replace(job, device="cpu")
     on_processor.save(folder)
     result = _do(on_processor, folder, progress, show)
-    notice = "The graphics card has too little memory for this job: the processor did it."
-    dataclasses.replace(result, notices=(notice, *result.notices)).save(folder)
+    _noted(result, "The graphics card has too little memory for this job: the processor did it.").save(folder)
 
 
-def _do(job: Job, folder: Path, progress: Progress, show: Show | None) -> HarmonizeResult | BodyResult | ObjectResult:
+def _noted(result: Result, notice: str) -> Result:
+    return dataclasses.replace(result, notices=(notice, *result.notices))
+
+
+def _do(job: Job, folder: Path, progress: Progress, show: Show | None) -> Result:
     """The imports are here, so that a first "hello" does not wait for them."""
     if isinstance(job, BodyJob):
         from .body.bodies import import_bodies

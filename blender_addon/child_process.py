@@ -25,8 +25,9 @@ def spawn(
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")}
     environment |= {"PYTHONUTF8": "1", LOG_VARIABLE: str(log)}
     log.parent.mkdir(parents=True, exist_ok=True)
-    mode = "ab" if log.exists() and log.stat().st_size < LOG_BYTES else "wb"
-    with log.open(mode) as errors:
+    if log.exists() and log.stat().st_size >= LOG_BYTES:
+        log.unlink()
+    with log.open("ab") as errors:  # what the child starts may append to it as well
         errors.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n".encode())
         errors.flush()
         return subprocess.Popen(

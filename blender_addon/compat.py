@@ -82,6 +82,23 @@ def create_final_input(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket:
     return (outputs[0] if outputs else tree.nodes.new("NodeGroupOutput")).inputs[0]
 
 
+def fit_to_frame(tree: bpy.types.NodeTree) -> None:
+    """Put a Scale node after every image node: the viewport's compositor shows images pixel by pixel otherwise,
+    whatever size the camera's frame has there. In renders, images of the render's size stay as they are."""
+    for node in [node for node in tree.nodes if node.bl_idname == "CompositorNodeImage"]:
+        for output in [output for output in node.outputs if output.is_linked]:
+            targets = [link.to_socket for link in output.links]
+            scale = tree.nodes.new("CompositorNodeScale")
+            scale.location, scale.hide = (node.location.x + 180, node.location.y - 40), True
+            if V5:
+                scale.inputs["Type"].default_value, scale.inputs["Frame Type"].default_value = "Render Size", "Stretch"
+            else:
+                scale.space, scale.frame_method = "RENDER_SIZE", "STRETCH"
+            tree.links.new(output, scale.inputs["Image"])
+            for target in targets:
+                tree.links.new(scale.outputs["Image"], target)
+
+
 def set_exr(settings: bpy.types.ImageFormatSettings, depth: str, *, multilayer: bool = False) -> None:
     """Write OpenEXR: `depth` is "16" or "32" bits a channel; multilayer files keep all passes in one part."""
     if hasattr(settings, "media_type"):

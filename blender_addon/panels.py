@@ -117,8 +117,11 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, cast: C
         height = ground.row()
         height.enabled = not settings.ground_automatic
         height.prop(settings, "ground_height")
-    layout.prop(settings, "output", placeholder=label("Beside the file"))
-    layout.prop(settings, "multilayer")
+    header, output = layout.panel("penumbra_output", default_closed=True)
+    header.label(text="Output")
+    if output:
+        output.prop(settings, "output", text="Folder", placeholder=label("Beside the file"))
+        output.prop(settings, "multilayer")
 
 
 def _draw_plate(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -514,6 +514,7 @@ def _build(
     link(final, output.inputs["Image"])
     for role in ("shading", "shadow", "occlusion"):
         link(shown[role].outputs["Image"], output.inputs[role.capitalize()])
+    compat.fit_to_frame(group)
 
 
 def _add_own(

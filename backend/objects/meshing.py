@@ -11,10 +11,10 @@ from scipy.ndimage import maximum_filter
 from skimage.measure import marching_cubes
 from torch import Tensor
 
+from ..device import in_chunks
 from .network import Codes, JointField
 from .rendering import INSIDE, normals_of
 
-CHUNK = 1 << 16  # points a pass
 _DOUBT = 0.05  # coarse voxels above it are looked at closely, with their neighbours
 
 
@@ -47,14 +47,11 @@ def extract(field: JointField, codes: Codes, side: int = 128) -> ObjectMesh:
     vertices, faces, _, _ = marching_cubes(values, INSIDE, gradient_direction="ascent")
     vertices = ((vertices - 0.5) * (2 / side) - 1).astype(np.float32)
     at, middle = (torch.from_numpy(x).to(codes.shape.device) for x in (vertices, vertices[faces].mean(1)))
-    normals, albedo = [], []
-    for points in at.split(CHUNK):
-        normals.append(normals_of(field, codes, points[None], create_graph=False)[0].detach())
-        with torch.no_grad():
-            albedo.append(field(codes, points[None])[2][0])
+    normals = in_chunks(at, lambda points: normals_of(field, codes, points[None], create_graph=False)[0].detach())
     with torch.no_grad():
-        part = torch.cat([field.shape(codes, points[None])[0].argmax(-1) for points in middle.split(CHUNK)])
-    normals, albedo, part = (x.cpu().numpy() for x in (torch.cat(normals), torch.cat(albedo), part))
+        albedo = in_chunks(at, lambda points: field(codes, points[None])[2][0])
+        part = in_chunks(middle, lambda points: field.shape(codes, points[None])[0].argmax(-1))
+    normals, albedo, part = (x.cpu().numpy() for x in (normals, albedo, part))
     return ObjectMesh(vertices, np.ascontiguousarray(faces, np.int32), normals, albedo, part.astype(np.int32))
 
 
@@ -77,8 +74,9 @@ def occupancy_grid(field: JointField, codes: Codes, side: int) -> np.ndarray:
 
 def _ask(field: JointField, codes: Codes, index: Tensor, side: int) -> Tensor:
     """Occupancy of voxels by their flat index."""
-    found = []
-    for part in index.split(CHUNK):
+
+    def occupancy(part: Tensor) -> Tensor:
         place = torch.stack([part // side**2, part // side % side, part % side], -1)
-        found.append(field.occupancy(codes, ((place + 0.5) * (2 / side) - 1)[None].float())[0])
-    return torch.cat(found) if found else torch.zeros(0, device=index.device)
+        return field.occupancy(codes, ((place + 0.5) * (2 / side) - 1)[None].float())[0]
+
+    return in_chunks(index, occupancy)

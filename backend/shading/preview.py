@@ -35,7 +35,7 @@ class Preview:
         if self._show and (part := _Part.of(view)):
             normals = crop_normals(part.thinned(view.passes.normal), part.box, part.alpha, SIDE)
             nothing_hides = np.broadcast_to(True, (*normals.shape[:2], len(light.radiance)))
-            self._tell(part.picture(view, light.shade(nothing_hides, normals)))
+            self._tell(self._show, part.picture(view, light.shade(nothing_hides, normals)))
 
     def finished(self, view: View, valid: np.ndarray, shading: np.ndarray, shadow: np.ndarray | None = None) -> None:
         """The view as it is rendered: shading (N, 3) of the `valid` (H, W) pixels, shadow (H, W, 3) once it is cast."""
@@ -44,13 +44,12 @@ class Preview:
             image = np.zeros((*known.shape, 3), np.float32)
             image[known] = shading[part.thinned(np.cumsum(valid).reshape(valid.shape))[known] - 1]
             smaller = crop(image, part.box, part.alpha * known, SIDE)
-            self._tell(part.picture(view, smaller, 1 if shadow is None else part.small(shadow)))
+            self._tell(self._show, part.picture(view, smaller, 1 if shadow is None else part.small(shadow)))
 
-    def _tell(self, picture: np.ndarray) -> None:
+    def _tell(self, show: Show, picture: np.ndarray) -> None:
         with replacing(self._folder / NAME) as temporary, temporary.open("wb") as file:
             np.save(file, picture)
-        assert self._show is not None
-        self._show(NAME)
+        show(NAME)
 
 
 @dataclass(frozen=True)

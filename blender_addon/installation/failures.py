@@ -52,6 +52,11 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         f"Check the internet connection, {AGAIN} Without one, install from a folder of wheels.",
     ),
     (
+        r"failed to install cpython|downloads are set to 'never'",
+        "There is no Python 3.11 for the backend.",
+        f"Install Python 3.11 on this computer, {AGAIN}",
+    ),
+    (
         r"no wheels with a matching|no wheel for the current platform|no matching distribution|"
         r"no solution found|not found in the (package registry|provided package locations)|no interpreter found",
         "A package that the backend needs is not there for this computer.",

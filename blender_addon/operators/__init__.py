@@ -3,12 +3,12 @@
 
 import bpy
 
-from . import backend, compare, fixes, harmonize, imports, install, presets, relight, report, result
+from . import backend, compare, fixes, harmonize, imports, install, menu, presets, relight, report, result
 
 _register, _unregister = bpy.utils.register_classes_factory(
     tuple(
         cls
-        for module in (harmonize, result, relight, compare, imports, fixes, backend, install, report, presets)
+        for module in (harmonize, result, relight, compare, imports, fixes, backend, install, report, presets, menu)
         for cls in module.CLASSES
     )
 )
@@ -19,9 +19,11 @@ def register() -> None:
     compare.add_key()
     imports.add_menu()
     presets.add_folder()
+    menu.add()
 
 
 def unregister() -> None:
+    menu.remove()
     presets.remove_folder()
     imports.remove_menu()
     compare.remove_key()

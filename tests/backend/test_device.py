@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A device that is not there is refused in plain words."""
+"""A device that is not there is refused in plain words; one with little memory does its work in smaller parts."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -45,3 +47,27 @@ def test_versions_name_what_figures_depend_on() -> None:
     assert named["torch"] == torch.__version__
     assert {"python", "numpy", "embreex"} <= named.keys()
     device.release_memory()
+
+
+def short_of(points: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Squares what it is given, on a device whose memory holds this many points."""
+
+    def work(part: torch.Tensor) -> torch.Tensor:
+        if len(part) > points:
+            raise torch.OutOfMemoryError("tried to allocate")
+        return part**2
+
+    return work
+
+
+def test_less_memory_makes_smaller_parts_of_the_same_work() -> None:
+    points = torch.arange(100_000, dtype=torch.float64)
+    device.has_halved()
+    assert torch.equal(device.in_chunks(points, short_of(1 << 20)), points**2)
+    assert not device.has_halved()
+    assert torch.equal(device.in_chunks(points, short_of(3000)), points**2)
+    assert device.has_halved()
+    assert not device.has_halved(), "it is told once"
+    assert device.in_chunks(points[:0], short_of(10)).shape == (0,)
+    with pytest.raises(torch.OutOfMemoryError):
+        device.in_chunks(points, short_of(10))

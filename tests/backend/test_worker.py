@@ -24,6 +24,7 @@ from backend.protocol import HarmonizeJob, HarmonizeResult
 PIPELINE = """
 import os, sys, time, types
 import torch
+from backend import device
 from backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError
 
 def harmonize(folder, progress, show):
@@ -52,6 +53,12 @@ def harmonize(folder, progress, show):
         raise torch.OutOfMemoryError("tried to allocate")
     if task == "small card" and job.device == "cuda":
         raise torch.OutOfMemoryError("tried to allocate")
+    if task == "tight card":
+        def halves(part):
+            if len(part) > 3000:
+                raise torch.OutOfMemoryError("tried to allocate")
+            return part
+        device.in_chunks(torch.arange(9000), halves)
     result = HarmonizeResult((), {"trace": 1.0}, job.device, {})
     result.save(folder)
     return result
@@ -165,6 +172,17 @@ def test_a_card_without_enough_memory_leaves_the_work_to_the_processor(backend: 
     result = HarmonizeResult.load(tmp_path)
     assert result.device == "cpu"
     assert "processor" in result.notices[0]
+
+
+def test_a_card_with_little_memory_works_in_smaller_parts(backend: Backend, tmp_path: Path) -> None:
+    backend.run(tmp_path, "tight card", device="cuda")
+    assert backend.until("error", "done")[-1]["type"] == "done"
+    result = HarmonizeResult.load(tmp_path)
+    assert result.device == "cuda"
+    assert "smaller parts" in result.notices[0]
+    backend.run(tmp_path, "nothing")
+    backend.until("done")
+    assert HarmonizeResult.load(tmp_path).notices == ()
 
 
 def test_a_missing_job_and_nonsense_do_no_harm(backend: Backend, tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 import bpy
 import pytest
 from penumbra.backend.protocol import PenumbraError
-from penumbra.blender_addon import backend_process, install, jobs, preferences
+from penumbra.blender_addon import backend_process, child_process, install, jobs, preferences
 from penumbra.blender_addon.installation import failures, targets
 from penumbra.blender_addon.installation.install import Installation, damaged
 from penumbra.blender_addon.installation.store import Environment, Store
@@ -167,6 +170,7 @@ def test_too_little_space_is_told_before_anything_is_made(folder: Folder, store:
         ("error: failed to create directory: Permission denied (os error 13)", "cannot be written"),
         ("error: Hash mismatch for `torch==2.13.0`", "not what it should be"),
         ("error: No solution found when resolving dependencies", "not there for this computer"),
+        ("error: Failed to install cpython-3.11.18-linux-x86_64-gnu", "no Python 3.11"),
         ("error: Something new", "Something new"),
     ],
 )
@@ -266,6 +270,20 @@ def test_nothing_is_downloaded_unless_blender_may_go_online(artist: Folder) -> N
     with pytest.raises(RuntimeError, match=r"not allowed to go online.*folder of wheels"):
         bpy.ops.penumbra.install_backend()
     assert preferences.store().environments() == []
+
+
+def test_the_log_keeps_what_uv_said_and_what_went_wrong(folder: Folder, tmp_path: Path) -> None:
+    folder.misbehave("full")
+    log = tmp_path / "new" / "log"
+    request = {"root": str(folder.root), "store": str(tmp_path / "store"), "accelerator": "cpu"}
+    request |= {"wheels": str(folder.wheels), "log": str(log)}
+    command = [sys.executable, "-s", str(install.SCRIPT), "install", json.dumps(request)]
+    with child_process.spawn(command, log, stdin=subprocess.PIPE) as child:  # it ends with its input
+        assert b"The disk is full" in child.stdout.read()
+    said = log.read_text()
+    assert "No space left on device" in said, "by uv"
+    assert "failed to lookup address" in said, "by uv, before that"
+    assert said.index("No space left on device") < said.index("The disk is full"), "and then by us"
 
 
 def test_a_failure_names_the_log(artist: Folder) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from pathlib import Path
 
@@ -116,6 +117,51 @@ def test_an_earlier_result_is_shown_without_a_backend(harmonized_by, scene, tmp_
     assert passes.outdated(bpy.context, "Rig", SETTINGS(scene)) == []
     with pytest.raises(RuntimeError, match="no result"):
         bpy.ops.penumbra.load_result(directory=str(tmp_path))
+
+
+def test_every_setting_keeps_its_value_in_the_file(harmonized_by, scene) -> None:
+    harmonized_by("render")
+    bpy.ops.penumbra.harmonize()
+    other = {"FLOAT": 0.25, "STRING": "//elsewhere"}
+    settings = scene.penumbra
+    changed = {}
+    for prop in settings.bl_rna.properties:
+        if prop.identifier in {"rna_type", "name"}:
+            continue
+        if prop.type == "POINTER":
+            value = {"character": bpy.data.objects["Rig"], "plate": bpy.data.images["plate.png"]}[prop.identifier]
+        elif prop.type == "ENUM":
+            value = next(item.identifier for item in prop.enum_items if item.identifier != prop.default)
+        else:
+            value = not prop.default if prop.type == "BOOLEAN" else other[prop.type]
+        setattr(settings, prop.identifier, value)
+        changed[prop.identifier] = getattr(value, "name", value)
+    assert len(changed) > 8
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
+    settings = bpy.context.scene.penumbra
+    kept = {name: getattr(settings, name) for name in changed}
+    assert {name: getattr(value, "name", value) for name, value in kept.items()} == changed
+
+
+def test_the_icons_are_there(root: Path) -> None:
+    known = set(bpy.types.UILayout.bl_rna.functions["operator"].parameters["icon"].enum_items.keys())
+    used = set()
+    for path in (root / "blender_addon").rglob("*.py"):
+        for call in (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)):
+            drawn = isinstance(call.func, ast.Attribute) and ast.unparse(call.func) == "drawing.text"
+            given = [keyword.value for keyword in call.keywords if keyword.arg == "icon"] + drawn * call.args[3:]
+            constants = (part for value in given for part in ast.walk(value) if isinstance(part, ast.Constant))
+            used |= {part.value for part in constants if isinstance(part.value, str)}
+    assert len(used) > 15
+    assert used <= known
+
+
+def test_what_can_be_done_again_with_other_values_is_in_the_panel_of_the_last_operation() -> None:
+    for name in dir(bpy.ops.penumbra):
+        operator = getattr(bpy.ops.penumbra, name)
+        if {prop.identifier for prop in operator.get_rna_type().properties} & {"turn", "sky", "character"}:
+            assert {"REGISTER", "UNDO"} <= operator.bl_options, name
 
 
 @pytest.mark.parametrize(

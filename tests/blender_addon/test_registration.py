@@ -69,6 +69,7 @@ def test_the_package_holds_what_runs_and_nothing_else(package):
         "assets",
         "README.md",
         "requirements.txt",
+        "requirements-alone.txt",
         "LICENSE",
     }
     assert not [name for name in names if name.startswith("assets/demo") or "__pycache__" in name]

@@ -192,7 +192,7 @@ view = bpy.context.preferences.view
 view.language = "de_DE"
 view.use_translate_interface = view.use_translate_tooltips = view.use_translate_reports = True
 translate = bpy.app.translations
-operator = bpy.types.PENUMBRA_OT_harmonize.bl_rna
+operator = bpy.ops.penumbra.harmonize.get_rna_type()
 assert translate.pgettext_iface(operator.name, "Operator") == "Schattierung anpassen"
 assert translate.pgettext_tip(operator.description).startswith("Die Figur nach")
 frames = bpy.context.scene.penumbra.bl_rna.properties["frames"]

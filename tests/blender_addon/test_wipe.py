@@ -51,6 +51,19 @@ def test_the_line_of_two_characters_is_one_and_is_saved(scene: bpy.types.Scene, 
     assert {node.inputs["Compare"].default_value for node in passes.result_nodes(bpy.context.scene).values()} == {0.25}
 
 
+def test_the_picture_fits_a_frame_of_another_size(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    """As the camera's frame in a viewport is; without fitting, its middle would be shown."""
+    apply(scene, tmp_path / "job")
+    scene.render.resolution_percentage = 50
+    rendered = pixels.render(scene, tmp_path / "made.exr")[..., :3]
+    whole = pixels.composite(PLATE, images(1))
+    halved = whole.reshape(cube.HEIGHT // 2, 2, cube.WIDTH // 2, 2, 3).mean(axis=(1, 3))
+    top, left = cube.HEIGHT // 4, cube.WIDTH // 4
+    middle = whole[top : top + cube.HEIGHT // 2, left : left + cube.WIDTH // 2]
+    assert rendered.shape == halved.shape
+    assert abs(rendered - halved).mean() < 0.3 * abs(middle - halved).mean()
+
+
 def test_off_it_changes_no_pixel(scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     apply(scene, tmp_path / "job")
     rendered = pixels.render(scene, tmp_path / "made.exr")
