@@ -72,7 +72,7 @@ class RunsJob:
             self._tell(job.outcome)
             return {"FINISHED"}
         else:
-            self.report({"INFO"}, f"{self.bl_label} was cancelled; nothing was changed")
+            self.report({"INFO"}, f"{self.bl_label} was cancelled; {job.left or 'nothing was changed'}")
         return {"CANCELLED"}
 
     def cancel(self, context: bpy.types.Context) -> None:

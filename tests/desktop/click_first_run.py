@@ -40,7 +40,7 @@ def scenario() -> Generator[float, None, None]:
     yield from press(region, x, y)
     check(settings.source == "EXISTING", "Use Existing Python is chosen")
     yield 0.5
-    x, y = yield from find_preference(region, settings, "backend_python", "nothing")
+    x, y = yield from find_preference(region, settings, "backend_python", "nothing", below=y)
     yield from press(region, x, y, double=True)
     bpy.context.window_manager.clipboard = str(REST[0])
     place = bpy.context.window_manager.windows[1]

@@ -81,9 +81,12 @@ def find(region: bpy.types.Region, command: str) -> Generator[float, None, tuple
 
 
 def find_preference(
-    region: bpy.types.Region, settings: bpy.types.AddonPreferences, name: str, other: object
+    region: bpy.types.Region, settings: bpy.types.AddonPreferences, name: str, other: object, below: int | None = None
 ) -> Generator[float, None, tuple[int, int]]:
-    """The same for a preference of an add-on: the one that is no longer `other` when its button is reset to default."""
+    """The same for a preference of an add-on: the one that is no longer `other` when its button is reset to default.
+
+    below: look only below this y, as what is above is reset as well.
+    """
     setattr(settings, name, other)
     yield 0.5
 
@@ -91,13 +94,14 @@ def find_preference(
         _call(region, "reset_default_button")
         return getattr(settings, name) != other
 
-    return (yield from _down(region, resets, name, 0.8))  # its label is on the left
+    from_top = 10 if below is None else region.y + region.height - below + 20
+    return (yield from _down(region, resets, name, from_top, across=0.8))  # its label is on the left
 
 
 def _down(
-    region: bpy.types.Region, found: Callable[[], bool], what: str, across: float = 0.3
+    region: bpy.types.Region, found: Callable[[], bool], what: str, from_top: int = 10, across: float = 0.3
 ) -> Generator[float, None, tuple[int, int]]:
-    for y in range(10, region.height, 6):
+    for y in range(from_top, region.height, 6):
         point(region, y, across)
         yield 0.05
         if found():
