@@ -63,13 +63,13 @@ def point(region: bpy.types.Region, from_top: float | None = None, across: float
     _of(region)[0].event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
 
 
-def click(region: bpy.types.Region, command: str) -> Generator[float, None, None]:
+def click(region: bpy.types.Region, command: str, across: float = 0.3) -> Generator[float, None, None]:
     """Move the mouse down a region until it is over the button that runs the command, and click that."""
-    x, y = yield from find(region, command)
+    x, y = yield from find(region, command, across)
     yield from press(region, x, y)
 
 
-def find(region: bpy.types.Region, command: str) -> Generator[float, None, tuple[int, int]]:
+def find(region: bpy.types.Region, command: str, across: float = 0.3) -> Generator[float, None, tuple[int, int]]:
     """Move the mouse down a region until it is over the button that runs a command; returns (x, y) in the window."""
 
     def runs() -> bool:
@@ -77,7 +77,7 @@ def find(region: bpy.types.Region, command: str) -> Generator[float, None, tuple
         _call(region, "copy_python_command_button")
         return bpy.context.window_manager.clipboard == command
 
-    return (yield from _down(region, runs, command))
+    return (yield from _down(region, runs, command, across=across))
 
 
 def find_preference(
@@ -109,12 +109,12 @@ def _down(
     raise AssertionError(f"no button of {what}")
 
 
-def press(region: bpy.types.Region, x: int, y: int, double: bool = False) -> Generator[float, None, None]:
+def press(region: bpy.types.Region, x: int, y: int) -> Generator[float, None, None]:
     """Click a place of a region's window."""
-    place, values = _of(region)[0], ("PRESS", "RELEASE", "DOUBLE_CLICK", "RELEASE") if double else ("PRESS", "RELEASE")
+    place = _of(region)[0]
     place.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
     yield 0.1
-    for value in values:
+    for value in ("PRESS", "RELEASE"):
         place.event_simulate(type="LEFTMOUSE", value=value, x=x, y=y)
     yield 0.2
 
