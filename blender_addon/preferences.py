@@ -141,7 +141,8 @@ def backend_status() -> list[tuple[str, str]]:
     try:
         python = backend_python()
     except PenumbraError as problem:
-        return [(problem.message, "ERROR"), (problem.remedy, "BLANK1")]
+        here = problem.fix == "penumbra.show_preferences"  # what mends it stands above these lines
+        return [(problem.message, "ERROR")] + ([] if here else [(problem.remedy, "BLANK1")])
     process = backend_process.running()
     lines = [("A newer backend belongs to this version of Penumbra: update it", "INFO")] if outdated() else []
     if process is None or process.hello is None:
