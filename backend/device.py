@@ -46,7 +46,8 @@ def describe(device: torch.device) -> str:
     """The device as an artist knows it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    return f"CPU, {count} thread{'' if count == 1 else 's'}"
 
 
 def versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import bpy
 
-from ..backend.protocol import HarmonizeResult, PenumbraError
+from ..backend.protocol import Cancelled, HarmonizeResult, PenumbraError
 from . import child_process, export, jobs, passes, preferences
 from .character import Cast
 from .jobs import Outcome, Progress
@@ -74,6 +74,8 @@ def harmonize(request: Request, exporting: Export) -> jobs.Steps:
         if bpy.ops.ed.undo_push.poll():  # there is no undo without a window
             bpy.ops.ed.undo_push(message="Harmonize Shading")
         resumable = False
+    except Cancelled:
+        raise Cancelled("the frames that are done are kept for the next run" if resumable else "") from None
     finally:
         if not resumable:
             shutil.rmtree(folder, ignore_errors=True)

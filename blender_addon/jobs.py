@@ -54,7 +54,8 @@ class Job:
     """A job and what became of it.
 
     title: what it is called. of_file: whether it belongs to the open file, and ends where another one is loaded.
-    state: "running", "done", "cancelled" or "failed"; outcome: what was done; problem: why it failed.
+    state: "running", "done", "cancelled" or "failed"; outcome: what was done; problem: why it failed; left: what a
+    cancelled job has left, as its Cancelled says.
     """
 
     def __init__(self, steps: Steps, title: str = "Harmonize Shading", of_file: bool = True) -> None:
@@ -63,6 +64,7 @@ class Job:
         self.state = "running"
         self.outcome: Outcome | None = None
         self.problem: PenumbraError | None = None
+        self.left = ""
         self.cancelling = False
         self._steps = steps
         self._thrown = False
@@ -99,8 +101,8 @@ class Job:
             return True
         except StopIteration as end:
             self.state, self.outcome = "done", end.value
-        except Cancelled:
-            self.state = "cancelled"
+        except Cancelled as end:
+            self.state, self.left = "cancelled", str(end)
         except PenumbraError as problem:
             self.state, self.problem = "failed", problem
         except Exception as problem:

@@ -143,7 +143,9 @@ def backend_status() -> list[tuple[str, str]]:
     try:
         python = backend_python()
     except PenumbraError as problem:
-        return [(label(problem.message), "ERROR"), (label(problem.remedy), "BLANK1")]
+        here = problem.fix == "penumbra.show_preferences"  # what mends it stands above these lines
+        remedy = [] if here else [(label(problem.remedy), "BLANK1")]
+        return [(label(problem.message), "ERROR"), *remedy]
     process = backend_process.running()
     lines = [(label("A newer backend belongs to this version of Penumbra: update it"), "INFO")] if outdated() else []
     if process is None or process.hello is None:

@@ -72,8 +72,9 @@ class RunsJob:
             self._tell(job.outcome)
             return {"FINISHED"}
         else:
-            text = translations.report("{0} was cancelled; nothing was changed")
-            self.report({"INFO"}, text.format(translations.report(self.bl_label)))
+            text = translations.report("{0} was cancelled; {1}")
+            left = translations.report(job.left or "nothing was changed")
+            self.report({"INFO"}, text.format(translations.report(self.bl_label), left))
         return {"CANCELLED"}
 
     def cancel(self, context: bpy.types.Context) -> None:

@@ -193,6 +193,17 @@ def test_an_interrupted_range_is_continued_in_the_same_folder(harmonized_by, sce
     assert passes.result_node(scene, "Rig")
 
 
+def test_a_cancelled_range_says_what_it_has_left(harmonized_by, scene):
+    harmonized_by("work")
+    for frames, left in (("CURRENT", ""), ("RANGE", "the frames that are done are kept for the next run")):
+        scene.penumbra.frames = frames
+        job = Job(harmonize.harmonize(requested(bpy.context), harmonize.export_here(lambda _: None)))
+        step_until(job, lambda job=job: job.progress.stage == "Shading")
+        job.cancel()
+        step_until(job, lambda: False)
+        assert (job.state, job.left) == ("cancelled", left)
+
+
 def test_a_job_survives_undo_and_notices_a_deleted_scene(harmonized_by, scene, monkeypatch):
     harmonized_by("render")
     monkeypatch.setattr(export, "spawn_export", _exporter_that("waits"))

@@ -29,6 +29,7 @@ def scenario() -> Generator[float, None, None]:
     yield from until(lambda: not jobs.running(), 10.0, "Esc ends the job")
     kept = finished()
     check(jobs.latest().state == "cancelled", f"it was cancelled, not {jobs.latest().state}: {jobs.latest().problem}")
+    check("kept" in jobs.latest().left, "it says that they are kept")
     check(3 <= len(kept) < len(FRAMES), f"some frames are done, and not all: {len(kept)}")
     check(not passes.result_nodes(scene), "there are no nodes yet")
     yield from shown("animation_interrupted")

@@ -40,15 +40,15 @@ def scenario() -> Generator[float, None, None]:
     yield from press(region, x, y)
     check(settings.source == "EXISTING", "Use Existing Python is chosen")
     yield 0.5
-    x, y = yield from find_preference(region, settings, "backend_python", "nothing")
-    yield from press(region, x, y, double=True)
+    x, y = yield from find_preference(region, settings, "backend_python", "nothing", below=y)
+    yield from press(region, x, y)
     bpy.context.window_manager.clipboard = str(REST[0])
     place = bpy.context.window_manager.windows[1]
     yield from key("A", ctrl=True, over=place)
     yield from key("V", ctrl=True, over=place)
     yield from key("RET", over=place)
     check(settings.backend_python == str(REST[0]), f"the path is typed, not {settings.backend_python}")
-    yield from click(region, "bpy.ops.penumbra.check_backend()")
+    yield from click(region, "bpy.ops.penumbra.check_backend()", across=0.15)
     yield from until(lambda: not jobs.running(), 120.0, "the backend is checked")
     check(jobs.latest().state == "done", f"the backend runs: {jobs.latest().problem}")
     yield from shown("preferences_existing")

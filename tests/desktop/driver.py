@@ -63,13 +63,13 @@ def point(region: bpy.types.Region, from_top: float | None = None, across: float
     _of(region)[0].event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
 
 
-def click(region: bpy.types.Region, command: str) -> Generator[float, None, None]:
+def click(region: bpy.types.Region, command: str, across: float = 0.3) -> Generator[float, None, None]:
     """Move the mouse down a region until it is over the button that runs the command, and click that."""
-    x, y = yield from find(region, command)
+    x, y = yield from find(region, command, across)
     yield from press(region, x, y)
 
 
-def find(region: bpy.types.Region, command: str) -> Generator[float, None, tuple[int, int]]:
+def find(region: bpy.types.Region, command: str, across: float = 0.3) -> Generator[float, None, tuple[int, int]]:
     """Move the mouse down a region until it is over the button that runs a command; returns (x, y) in the window."""
 
     def runs() -> bool:
@@ -77,13 +77,16 @@ def find(region: bpy.types.Region, command: str) -> Generator[float, None, tuple
         _call(region, "copy_python_command_button")
         return bpy.context.window_manager.clipboard == command
 
-    return (yield from _down(region, runs, command))
+    return (yield from _down(region, runs, command, across=across))
 
 
 def find_preference(
-    region: bpy.types.Region, settings: bpy.types.AddonPreferences, name: str, other: object
+    region: bpy.types.Region, settings: bpy.types.AddonPreferences, name: str, other: object, below: int | None = None
 ) -> Generator[float, None, tuple[int, int]]:
-    """The same for a preference of an add-on: the one that is no longer `other` when its button is reset to default."""
+    """The same for a preference of an add-on: the one that is no longer `other` when its button is reset to default.
+
+    below: look only below this y, as what is above is reset as well.
+    """
     setattr(settings, name, other)
     yield 0.5
 
@@ -91,13 +94,14 @@ def find_preference(
         _call(region, "reset_default_button")
         return getattr(settings, name) != other
 
-    return (yield from _down(region, resets, name, 0.8))  # its label is on the left
+    from_top = 10 if below is None else region.y + region.height - below + 20
+    return (yield from _down(region, resets, name, from_top, across=0.8))  # its label is on the left
 
 
 def _down(
-    region: bpy.types.Region, found: Callable[[], bool], what: str, across: float = 0.3
+    region: bpy.types.Region, found: Callable[[], bool], what: str, from_top: int = 10, across: float = 0.3
 ) -> Generator[float, None, tuple[int, int]]:
-    for y in range(10, region.height, 6):
+    for y in range(from_top, region.height, 6):
         point(region, y, across)
         yield 0.05
         if found():
@@ -105,12 +109,12 @@ def _down(
     raise AssertionError(f"no button of {what}")
 
 
-def press(region: bpy.types.Region, x: int, y: int, double: bool = False) -> Generator[float, None, None]:
+def press(region: bpy.types.Region, x: int, y: int) -> Generator[float, None, None]:
     """Click a place of a region's window."""
-    place, values = _of(region)[0], ("PRESS", "RELEASE", "DOUBLE_CLICK", "RELEASE") if double else ("PRESS", "RELEASE")
+    place = _of(region)[0]
     place.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
     yield 0.1
-    for value in values:
+    for value in ("PRESS", "RELEASE"):
         place.event_simulate(type="LEFTMOUSE", value=value, x=x, y=y)
     yield 0.2
 
