@@ -109,7 +109,7 @@ def measure(estimate: Estimate, batch: Batch, coarse: BodyModel, body: BodyModel
         "pa_mpjpe_mm": 1000 * metrics.pa_mpjpe(found, true),
         "pve_pa_mm": 1000 * metrics.pve_pa(vertices.numpy(), true_vertices.numpy()),
         "pve_t_sc_mm": 1000 * metrics.pve_t_sc(neutral, true_neutral),
-        "miou": metrics.silhouette_iou(mask.numpy(), (batch.silhouette > 0.5).numpy()),
+        "miou": metrics.iou(mask.numpy(), (batch.silhouette > 0.5).numpy()),
     }
 
 

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""BodyNet on bodies and motions that nothing was trained on: its outputs, and bodies fitted to them (section 4)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import metrics
+from ..lasor.evaluate import CONDITIONS as LASOR_CONDITIONS
+from ..lasor.network import Lasor
+from ..lasor.synthesis import Synthesis
+from ..model import BodyModel
+from .fit import Fit, Fitter, Joints
+from .losses import front
+from .network import BodyNet, Outputs
+from .parts import CLASSES2D, CLASSES3D, PARTS6, PELVIS
+from .pictures import outputs_of
+from .surface import INSIDE, enlarged, extract
+from .synthesis import Example, Labeller, ProxySynthesizer, Truth, peaks2d, peaks3d
+
+FINE = 128  # the paper's volume
+CONDITIONS = {name: LASOR_CONDITIONS[name] for name in ("exact 2D", "a detector's 2D")}
+CONDITIONS["a detector's 2D, behind people and objects"] = Synthesis()
+NETWORK_COLUMNS = {
+    "voxel_iou": ("voxel IOU", "{:.3f}"),
+    "voxel_iou_128": ("at 128³", "{:.3f}"),
+    "silhouette_iou": ("silhouette IOU", "{:.3f}"),
+    "f1": ("F1", "{:.3f}"),
+    "accuracy": ("accuracy", "{:.3f}"),
+    "pckh": ("PCKh@0.5", "{:.3f}"),
+    "parts2d_iou": ("2D parts IOU", "{:.3f}"),
+    "joints3d_mm": ("3D joints, mm", "{:.1f}"),
+    "parts3d_iou": ("3D parts IOU", "{:.3f}"),
+}
+FIT_COLUMNS = {
+    "surface_mm": ("surface, mm", "{:.1f}"),
+    "surface_s20_mm": ("s20", "{:.1f}"),
+    "surface_s10_mm": ("s10", "{:.1f}"),
+    "blind_mm": ("scale unknown, mm", "{:.1f}"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """each: (N,) of each metric that is a person's. parts2d, parts3d: IOU of every part over all people, or None."""
+
+    each: dict[str, np.ndarray]
+    parts2d: np.ndarray
+    parts3d: np.ndarray | None
+
+
+def joints_of(outputs: Outputs, index: int = 0) -> Joints:
+    """What the pose networks say of one person; a joint counts as much as its peak is high."""
+    assert outputs.joints3d is not None
+    place, height = peaks3d(outputs.joints3d[-1][index, None].float())
+    flat, _ = peaks2d(outputs.joints[-1][index, None].float())
+    return Joints(place[0], flat[0], height[0].clamp(0.05, 1))
+
+
+def metric_joints(place: Tensor, camera: Tensor) -> np.ndarray:
+    """(B, 16, 3) metres of joints (B, 16, 3), see `Truth`, at the scale of cameras (B, 3)."""
+    flat = 2 * place[..., :2] / camera[:, None, :1]
+    return torch.cat([flat, place[..., 2:]], 2).numpy()
+
+
+@torch.inference_mode()
+def measure_network(
+    network: BodyNet, people: ProxySynthesizer, plan: Synthesis, count: int, stage: int = 6, seed: int = 1
+) -> Measured:
+    """The metrics of section 4.1, C.1 and Table 4 as far as a stage's outputs go; on the CPU."""
+    random, network = torch.Generator().manual_seed(seed), network.eval()
+    fine = Labeller(people.body, people.labeller.config)
+    each: dict[str, list[np.ndarray]] = defaultdict(list)
+    labels: dict[str, list[np.ndarray]] = defaultdict(list)
+    for start in range(0, count, 8):
+        example = people.batch(min(8, count - start), plan, random)
+        outputs = outputs_of(network, example.image, stage)
+        for name, values in _measure(outputs, example.truth, people.body, fine).items():
+            each[name].append(values)
+        labels["found2d"].append(outputs.parts[-1].argmax(1).numpy())
+        labels["true2d"].append(example.truth.parts.numpy())
+        if outputs.part_voxels is not None:
+            labels["found3d"].append(outputs.part_voxels[-1].argmax(1).to(torch.uint8).numpy())
+            labels["true3d"].append(example.truth.voxels.numpy())
+    found = {name: np.concatenate(values) for name, values in labels.items()}
+    parts3d = metrics.part_ious(found["found3d"], found["true3d"], CLASSES3D - 1) if "found3d" in found else None
+    return Measured(
+        {name: np.concatenate(values) for name, values in each.items()},
+        metrics.part_ious(found["found2d"], found["true2d"], CLASSES2D - 1),
+        parts3d,
+    )
+
+
+def _measure(outputs: Outputs, truth: Truth, body: BodyModel, labeller: Labeller) -> dict[str, np.ndarray]:
+    """(B,) of each metric that is a person's."""
+    found, _ = peaks2d(outputs.joints[-1])
+    vertices, joints = body(truth.betas, truth.rotations)
+    neck, top = (body.keypoints(vertices, joints, "lsp14")[:, k] for k in (12, 13))
+    head = (top - neck).norm(dim=1) * truth.camera[:, 0] / 2  # in crop sides
+    each = {"pckh": metrics.pckh(found.numpy(), truth.joints[..., :2].numpy(), head.numpy())}
+    if outputs.joints3d is not None:
+        place, _ = peaks3d(outputs.joints3d[-1])
+        pair = (metric_joints(place, truth.camera), metric_joints(truth.joints, truth.camera))
+        each["joints3d_mm"] = 1000 * metrics.joint_error(*pair, PELVIS)
+    if outputs.voxels is not None:
+        probability = outputs.voxels[-1].sigmoid()
+        each["voxel_iou"] = metrics.iou((probability >= INSIDE).numpy(), (truth.voxels > 0).numpy())
+        masks = (front(probability) >= INSIDE).numpy(), front(truth.voxels > 0).numpy()
+        each["silhouette_iou"], each["f1"] = metrics.iou(*masks), metrics.f1(*masks)
+        each["accuracy"] = metrics.accuracy(*masks)
+        true = labeller(truth.betas, truth.rotations, truth.camera, FINE).voxels
+        large = np.stack([enlarged(volume, FINE) for volume in probability.numpy()])
+        each["voxel_iou_128"] = metrics.iou(large >= INSIDE, (true > 0).numpy())
+    return each
+
+
+def network_means(measured: Measured) -> dict[str, float]:
+    """The figures of `NETWORK_COLUMNS`, and the parts' of Table 4."""
+    means = {name: round(float(values.mean()), 4) for name, values in measured.each.items()}
+    means["parts2d_iou"] = round(float(np.nanmean(measured.parts2d)), 4)
+    if measured.parts3d is not None:
+        means["parts3d_iou"] = round(float(np.nanmean(measured.parts3d)), 4)
+        means |= {f"iou_{name}": round(float(v), 4) for name, v in zip(PARTS6, measured.parts3d, strict=True)}
+    return means
+
+
+Method = Callable[[Fitter, Outputs, Example, int, float | None], Fit]
+"""A body from a network's outputs for one person of an example. The scale of the camera is None where unknown."""
+
+
+def by_joints(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
+    """The mean shape in the pose of the 3D joints."""
+    return fitter.to_joints(joints_of(outputs, index), scale)
+
+
+def by_outline(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
+    """SMPLify++: joints and silhouette (appendix D)."""
+    joints = joints_of(outputs, index)
+    mask = 1 - outputs.parts[-1][index].softmax(0)[0]
+    return fitter.to_outline(fitter.to_joints(joints, scale), mask.numpy(), joints, scale)
+
+
+def by_regression(lasor: Lasor) -> Method:
+    """The shape as LASOR's network regresses it, in the pose of the 3D joints (section 4.2)."""
+
+    def method(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
+        found = fitter.to_joints(joints_of(outputs, index), scale)
+        betas = lasor(example.image[index, None]).betas[0]
+        return Fit(found.camera, found.rotations, betas, found.middle)
+
+    return method
+
+
+def by_surface(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
+    """Equation 6."""
+    assert outputs.voxels is not None
+    joints, probability = joints_of(outputs, index), outputs.voxels[-1][index].sigmoid().numpy()
+    return fitter.to_surface(fitter.to_joints(joints, scale), extract(probability), joints, len(probability), scale)
+
+
+@torch.inference_mode()
+def measure_fits(
+    methods: dict[str, Method], network: BodyNet, people: ProxySynthesizer, plan: Synthesis, count: int, seed: int = 1
+) -> dict[str, dict[str, float]]:
+    """The surface errors of `FIT_COLUMNS` of each method, in millimetres.
+
+    With the scale known, sideways the body is where it was fitted, and only the pelvis' depth is given. With the scale
+    unknown both pelvises are brought together. s10 and s20: those tenth and fifth of the people whose shape is farthest
+    from the mean's in the same pose.
+    """
+    random, body, full = torch.Generator().manual_seed(seed), people.body, BodyModel.load()
+    fitter = Fitter(body, network.prior_mean, network.prior_deviation)
+    errors: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in methods}
+    extreme: list[float] = []
+    for start in range(0, count, 8):
+        example = people.batch(min(8, count - start), plan, random)
+        outputs, truth = network(example.image), example.truth
+        true, true_joints = full(truth.betas, truth.rotations)
+        mean, mean_joints = full(torch.zeros_like(truth.betas), truth.rotations)
+        apart = (mean - mean_joints[:, :1]) - (true - true_joints[:, :1])
+        extreme += apart.norm(dim=2).mean(1).tolist()
+        for index in range(len(example.image)):
+            target, pelvis = true[index], true_joints[index, 0]
+            for name, method in methods.items():
+                for column, scale in (("surface_mm", float(truth.camera[index, 0])), ("blind_mm", None)):
+                    fit = method(fitter, outputs, example, index, scale)
+                    vertices, joints = (x[0] for x in full(fit.betas[None], fit.rotations[None]))
+                    shift = pelvis - joints[0]
+                    if scale is not None:  # the two cameras differ by what the body is shifted sideways
+                        shift[:2] = (fit.camera - truth.camera[index])[1:]
+                    error = metrics.surface_error((vertices + shift)[None].numpy(), target[None].numpy())
+                    errors[name][column].append(1000 * float(error[0]))
+    rank = np.argsort(-np.array(extreme))
+    means = {}
+    for name, found in errors.items():
+        known = np.array(found["surface_mm"])
+        tenth, fifth = (known[rank[: max(1, round(share * count))]].mean() for share in (0.1, 0.2))
+        blind = float(np.mean(found["blind_mm"]))
+        figures = {"surface_mm": known.mean(), "surface_s20_mm": fifth, "surface_s10_mm": tenth, "blind_mm": blind}
+        means[name] = {column: round(float(value), 2) for column, value in figures.items()}
+    return means
