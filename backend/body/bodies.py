@@ -129,8 +129,8 @@ def import_bodies(folder: Path, progress: Progress) -> BodyResult:
 
 
 def write(folder: Path, photograph: Photograph, body: Body, texture: np.ndarray) -> None:
-    """``body.glb`` and ``body.obj`` in camera space, ``params.npz``, ``texture.png``; where there are voxels, their surface
-    as ``surface.obj`` and ``surface.npz``.
+    """``body.glb`` and ``body.obj`` in camera space, ``params.npz``, ``texture.png``; where there are voxels, also
+    ``surface.obj`` and ``surface.npz``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     data = BodyModel.load().body

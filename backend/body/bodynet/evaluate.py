@@ -43,6 +43,7 @@ FIT_COLUMNS = {
     "surface_s20_mm": ("s20", "{:.1f}"),
     "surface_s10_mm": ("s10", "{:.1f}"),
     "blind_mm": ("scale unknown, mm", "{:.1f}"),
+    "pve_pa_mm": ("and PVE-PA, mm", "{:.1f}"),
 }
 
 
@@ -157,11 +158,24 @@ def by_regression(lasor: Lasor) -> Method:
     return method
 
 
+def by_lasor(lasor: Lasor) -> Method:
+    """LASOR's estimate as it is: what BodyNet would have to be better than."""
+
+    def method(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
+        found = lasor(example.image[index, None])
+        return Fit(found.camera[0], found.rotations[0], found.betas[0], 0.0)
+
+    return method
+
+
 def by_surface(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
-    """Equation 6."""
+    """Equation 6; where the network fills no voxel, the fit to the joints."""
     assert outputs.voxels is not None
     joints, probability = joints_of(outputs, index), outputs.voxels[-1][index].sigmoid().numpy()
-    return fitter.to_surface(fitter.to_joints(joints, scale), extract(probability), joints, len(probability), scale)
+    start = fitter.to_joints(joints, scale)
+    if probability.max() <= INSIDE:
+        return start
+    return fitter.to_surface(start, extract(probability), joints, len(probability), scale)
 
 
 @torch.inference_mode()
@@ -192,10 +206,11 @@ def measure_fits(
                     fit = method(fitter, outputs, example, index, scale)
                     vertices, joints = (x[0] for x in full(fit.betas[None], fit.rotations[None]))
                     shift = pelvis - joints[0]
-                    if scale is not None:  # the two cameras differ by what the body is shifted sideways
-                        shift[:2] = (fit.camera - truth.camera[index])[1:]
-                    error = metrics.surface_error((vertices + shift)[None].numpy(), target[None].numpy())
-                    errors[name][column].append(1000 * float(error[0]))
+                    if scale is not None:  # sideways, where the camera of that scale sees it
+                        shift[:2] = fit.camera[1:] * fit.camera[0] / scale - truth.camera[index, 1:]
+                    pair = (vertices + shift)[None].numpy(), target[None].numpy()
+                    errors[name][column].append(1000 * float(metrics.surface_error(*pair)[0]))
+                errors[name]["pve_pa_mm"].append(1000 * float(metrics.pve_pa(*pair)[0]))
     rank = np.argsort(-np.array(extreme))
     means = {}
     for name, found in errors.items():
@@ -203,5 +218,28 @@ def measure_fits(
         tenth, fifth = (known[rank[: max(1, round(share * count))]].mean() for share in (0.1, 0.2))
         blind = float(np.mean(found["blind_mm"]))
         figures = {"surface_mm": known.mean(), "surface_s20_mm": fifth, "surface_s10_mm": tenth, "blind_mm": blind}
+        figures["pve_pa_mm"] = np.mean(found["pve_pa_mm"])
         means[name] = {column: round(float(value), 2) for column, value in figures.items()}
     return means
+
+
+def evaluate(network: BodyNet, lasor: Lasor, poses: np.ndarray, people: int, fitted: int) -> list[dict]:
+    """Rows of what the network says of `people` people in each condition, and of bodies fitted to `fitted` of them.
+
+    poses: (N, 24, 3) axis-angle to draw from. On the CPU in float32.
+    """
+    drawn = ProxySynthesizer(BodyModel.load(coarse=True), poses, network.config)
+    methods: dict[str, Method] = {
+        "the mean shape, fitted to 3D joints": by_joints,
+        "SMPLify++": by_outline,
+        "shape regression": by_regression(lasor),
+        "LASOR": by_lasor(lasor),
+        "BodyNet, fitted to voxels": by_surface,
+    }
+    rows = []
+    for split, plan in CONDITIONS.items():
+        means = network_means(measure_network(network, drawn, plan, people))
+        rows.append({"method": "BodyNet", "split": split, "images": people, **means})
+        for name, figures in measure_fits(methods, network, drawn, plan, fitted).items() if fitted else ():
+            rows.append({"method": name, "split": split, "images": fitted, **figures})
+    return rows

@@ -113,10 +113,10 @@ def measure(estimate: Estimate, batch: Batch, coarse: BodyModel, body: BodyModel
     }
 
 
-def results_table(rows: list[dict]) -> str:
+def results_table(rows: list[dict], columns: dict[str, tuple[str, str]] = COLUMNS) -> str:
     """The rows of one split as a Markdown table."""
-    lines = [f"| method | {' | '.join(head for head, _ in COLUMNS.values())} |", f"|---{'|---:' * len(COLUMNS)}|"]
+    lines = [f"| method | {' | '.join(head for head, _ in columns.values())} |", f"|---{'|---:' * len(columns)}|"]
     for row in rows:
-        cells = " | ".join(written.format(row[metric]) for metric, (_, written) in COLUMNS.items())
+        cells = " | ".join(written.format(row[metric]) for metric, (_, written) in columns.items())
         lines.append(f"| {row['method']} | {cells} |")
     return "\n".join(lines) + "\n"
