@@ -7,9 +7,12 @@ import argparse
 from pathlib import Path
 from typing import cast
 
+import torch
+
 from backend import weights
 from backend.body.bodynet import evaluate as bodynet_evaluate
 from backend.body.bodynet.network import BodyNet
+from backend.body.bodynet.train import people_of
 from backend.body.lasor import evaluate
 from backend.body.lasor.network import Lasor
 from backend.body.poses import pose_bank
@@ -23,6 +26,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--people", type=int, default=500, help="in each condition")
     p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "lasor", help="a folder of LASOR's weights")
     p.add_argument("--bodynet", type=Path, help="a folder of BodyNet's weights, which is measured in LASOR's place")
+    p.add_argument("--pictures", type=Path, nargs="+", default=[], help="folders of pictures, for a BodyNet of RGB")
     p.add_argument("--fitted", type=int, default=50, help="people whom bodies are fitted to, in each condition")
 
 
@@ -34,8 +38,10 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
     command = f"body --people {options.people}{folders}"
     if options.bodynet:
         network = cast(BodyNet, weights.load_model(options.bodynet.name, options.bodynet.parent)[0])
-        rows = bodynet_evaluate.evaluate(network, lasor, poses, options.people, options.fitted)
-        return rows, f"{command} --bodynet {options.bodynet.name} --fitted {options.fitted}"
+        people = people_of(network.config, poses, options.pictures, "test", torch.device("cpu"))
+        rows = bodynet_evaluate.evaluate(network, lasor, people, options.people, options.fitted)
+        shown = f" --pictures {' '.join(folder.name for folder in options.pictures)}" if options.pictures else ""
+        return rows, f"{command} --bodynet {options.bodynet.name}{shown} --fitted {options.fitted}"
     methods = {
         "the mean body": evaluate.by_mean(lasor),
         "LASOR": evaluate.by_network(lasor),

@@ -12,6 +12,7 @@ import dataclasses
 from pathlib import Path
 
 from backend import device as devices
+from backend.protocol import PenumbraError
 from scripts import run_options
 
 # Batch and learning rate of BodyNet: ours, and the paper's.
@@ -82,6 +83,8 @@ def _add_bodynet(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--motions", type=Path, nargs="+", default=[], help="folders of .bvh files; a quarter is held out")
     run_options.add(p)
+    p.add_argument("--pictures", type=Path, nargs="+", default=[], help="folders of pictures: RGB in place of proxies")
+    p.add_argument("--unseen", type=Path, nargs="+", default=[], help="and of the test split, to report on")
     p.add_argument("--batch", type=int, help="people")
     p.add_argument("--rate", type=float, help="falls along a cosine")
     p.add_argument("--poses", type=int, default=40000, help="how many the bank holds")
@@ -94,10 +97,18 @@ def bodynet(options: argparse.Namespace) -> None:
     from backend.body.poses import pose_bank
 
     run_options.check(options)
+    if bool(options.pictures) != bool(options.unseen):
+        raise PenumbraError(
+            "RGB needs pictures to learn from and others to report on.", "Give --pictures and --unseen."
+        )
     batch, rate = PAPER if options.paper else OURS
+    if options.pictures:
+        sizes = network.PAPER if options.paper else network.BUNDLED_RGB
+    else:
+        sizes = network.PAPER_PROXY if options.paper else network.BUNDLED
     plan = train.Plan(
         stage=options.stage,
-        network=network.PAPER_PROXY if options.paper else network.BUNDLED,
+        network=sizes,
         minutes=options.minutes,
         steps=options.steps,
         batch=options.batch or batch,
@@ -107,9 +118,11 @@ def bodynet(options: argparse.Namespace) -> None:
         rmsprop=options.paper,
     )
     poses = pose_bank(options.motions, options.poses, options.seed)
-    trainer = train.Trainer(plan, poses, options.out, devices.pick(options.device))
+    trainer = train.Trainer(plan, poses, options.out, devices.pick(options.device), options.pictures)
     if trainer.run.done < 1:
-        train.train(trainer, pose_bank(options.motions, 1000, options.seed, test=True), options.report)
+        other = pose_bank(options.motions, 1000, options.seed, test=True)
+        unseen = train.people_of(sizes, other, options.unseen, "test", devices.pick("cpu"))
+        train.train(trainer, unseen, options.report)
     if options.export:
         names = [folder.name for folder in options.motions]
         train.export(options.out, options.export, names, run_options.command())

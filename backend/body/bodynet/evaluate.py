@@ -20,6 +20,7 @@ from .fit import Fit, Fitter, Joints
 from .losses import front
 from .network import BodyNet, Outputs
 from .parts import CLASSES2D, CLASSES3D, PARTS6, PELVIS
+from .picture_data import PictureData
 from .pictures import outputs_of
 from .surface import INSIDE, enlarged, extract
 from .synthesis import Example, Labeller, ProxySynthesizer, Truth, peaks2d, peaks3d
@@ -72,7 +73,12 @@ def metric_joints(place: Tensor, camera: Tensor) -> np.ndarray:
 
 @torch.inference_mode()
 def measure_network(
-    network: BodyNet, people: ProxySynthesizer, plan: Synthesis, count: int, stage: int = 6, seed: int = 1
+    network: BodyNet,
+    people: ProxySynthesizer | PictureData,
+    plan: Synthesis,
+    count: int,
+    stage: int = 6,
+    seed: int = 1,
 ) -> Measured:
     """The metrics of section 4.1, C.1 and Table 4 as far as a stage's outputs go; on the CPU."""
     random, network = torch.Generator().manual_seed(seed), network.eval()
@@ -180,7 +186,12 @@ def by_surface(fitter: Fitter, outputs: Outputs, example: Example, index: int, s
 
 @torch.inference_mode()
 def measure_fits(
-    methods: dict[str, Method], network: BodyNet, people: ProxySynthesizer, plan: Synthesis, count: int, seed: int = 1
+    methods: dict[str, Method],
+    network: BodyNet,
+    people: ProxySynthesizer | PictureData,
+    plan: Synthesis,
+    count: int,
+    seed: int = 1,
 ) -> dict[str, dict[str, float]]:
     """The surface errors of `FIT_COLUMNS` of each method, in millimetres.
 
@@ -223,23 +234,24 @@ def measure_fits(
     return means
 
 
-def evaluate(network: BodyNet, lasor: Lasor, poses: np.ndarray, people: int, fitted: int) -> list[dict]:
-    """Rows of what the network says of `people` people in each condition, and of bodies fitted to `fitted` of them.
+def evaluate(
+    network: BodyNet, lasor: Lasor, people: ProxySynthesizer | PictureData, count: int, fitted: int
+) -> list[dict]:
+    """Rows of what the network says of `count` people in each condition, and of bodies fitted to `fitted` of them.
 
-    poses: (N, 24, 3) axis-angle to draw from. On the CPU in float32.
+    On the CPU in float32. LASOR sees proxies; beside a network of RGB it is left out.
     """
-    drawn = ProxySynthesizer(BodyModel.load(coarse=True), poses, network.config)
-    methods: dict[str, Method] = {
-        "the mean shape, fitted to 3D joints": by_joints,
-        "SMPLify++": by_outline,
-        "shape regression": by_regression(lasor),
-        "LASOR": by_lasor(lasor),
-        "BodyNet, fitted to voxels": by_surface,
-    }
+    methods: dict[str, Method] = {"the mean shape, fitted to 3D joints": by_joints, "SMPLify++": by_outline}
+    conditions = CONDITIONS
+    if isinstance(people, PictureData):
+        conditions = {"rendered pictures": Synthesis()}
+    else:
+        methods |= {"shape regression": by_regression(lasor), "LASOR": by_lasor(lasor)}
+    methods["BodyNet, fitted to voxels"] = by_surface
     rows = []
-    for split, plan in CONDITIONS.items():
-        means = network_means(measure_network(network, drawn, plan, people))
-        rows.append({"method": "BodyNet", "split": split, "images": people, **means})
-        for name, figures in measure_fits(methods, network, drawn, plan, fitted).items() if fitted else ():
+    for split, plan in conditions.items():
+        means = network_means(measure_network(network, people, plan, count))
+        rows.append({"method": "BodyNet", "split": split, "images": count, **means})
+        for name, figures in measure_fits(methods, network, people, plan, fitted).items() if fitted else ():
             rows.append({"method": name, "split": split, "images": fitted, **figures})
     return rows

@@ -48,6 +48,7 @@ class BodyNetConfig(NetworkConfig):
 PAPER = BodyNetConfig()
 PAPER_PROXY = BodyNetConfig(channels=CHANNELS)
 BUNDLED = BodyNetConfig(channels=CHANNELS, size=128, volume=64, features=64, stacks=1)
+BUNDLED_RGB = BodyNetConfig(channels=3, size=128, volume=64, features=64, stacks=1)
 
 
 @dataclass(frozen=True)

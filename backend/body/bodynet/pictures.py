@@ -12,6 +12,7 @@ from ..lasor.synthesis import Synthesis
 from .losses import front, side
 from .network import BodyNet, Outputs
 from .parts import CLASSES2D
+from .picture_data import DEVIATION, MEAN, PictureData
 from .synthesis import ProxySynthesizer, heatmaps2d
 
 TILE = 128
@@ -32,7 +33,7 @@ def outputs_of(network: BodyNet, image: Tensor, stage: int) -> Outputs:
 
 
 @torch.inference_mode()
-def sheet(network: BodyNet, people: ProxySynthesizer, stage: int, count: int = 8) -> np.ndarray:
+def sheet(network: BodyNet, people: ProxySynthesizer | PictureData, stage: int, count: int = 8) -> np.ndarray:
     """(H, W, 3) linear: a column for each of `count` people. The input; then truth above finding of joints and parts;
     after stage 1 the 3D joints from the front, after stage 2 voxels from the front and from the side, and after stage 5
     their parts.
@@ -40,7 +41,10 @@ def sheet(network: BodyNet, people: ProxySynthesizer, stage: int, count: int = 8
     example = people.batch(count, Synthesis().unoccluded(), torch.Generator().manual_seed(2))
     truth, found = example.truth, outputs_of(network.eval(), example.image, stage)
     grid = found.joints[-1].shape[-1]
-    rows = [_grey(torch.maximum(example.image[:, 1:].amax(1), 0.4 * example.image[:, 0]))]
+    if example.image.shape[1] == 3:
+        rows = [(example.image.permute(0, 2, 3, 1) * torch.tensor(DEVIATION) + torch.tensor(MEAN)).clamp(0, 1) ** 2.2]
+    else:
+        rows = [_grey(torch.maximum(example.image[:, 1:].amax(1), 0.4 * example.image[:, 0]))]
     rows += [_grey(maps.amax(1).clamp(0, 1)) for maps in (heatmaps2d(truth.joints, grid), found.joints[-1])]
     rows += [_COLOURS[label] for label in (truth.parts, found.parts[-1].argmax(1))]
     if found.joints3d is not None:

@@ -32,6 +32,7 @@ from ..rotations import rotation_matrices, six_from_matrices
 from . import losses as of
 from .evaluate import CONDITIONS, measure_network, network_means
 from .network import BUNDLED, BodyNet, BodyNetConfig, Outputs
+from .picture_data import PictureData
 from .pictures import sheet
 from .synthesis import Example, ProxySynthesizer, Truth, clear
 
@@ -71,15 +72,17 @@ class Plan(RunPlan):
 class Trainer:
     """A stage in training; goes on from the stage's checkpoint in the folder where there is one."""
 
-    def __init__(self, plan: Plan, poses: np.ndarray, folder: Path, device: torch.device) -> None:
-        """poses: (N, 24, 3) axis-angle.
+    def __init__(
+        self, plan: Plan, poses: np.ndarray, folder: Path, device: torch.device, pictures: list[Path] | None = None
+    ) -> None:
+        """poses: (N, 24, 3) axis-angle. pictures: folders of shards, for a network of RGB.
 
         Raises PenumbraError where the earlier stage's checkpoint is missing, or one is damaged or of other sizes.
         """
         torch.manual_seed(plan.seed + plan.stage)
         self.run = Run(plan, folder, f"stage{plan.stage}")
         self.plan, self.device = plan, device
-        self.people = ProxySynthesizer(BodyModel.load(coarse=True).to(device), poses, plan.network)
+        self.people = people_of(plan.network, poses, pictures or [], "train", device)
         if plan.stage == 1:
             self.network = BodyNet(plan.network)
             self.network.begin_with(six_from_matrices(front_rotations(poses)))
@@ -201,20 +204,30 @@ def load_stage(folder: Path, stage: int, config: BodyNetConfig | None = None) ->
     return network
 
 
-def train(trainer: Trainer, test_poses: np.ndarray, every: float = 120.0) -> None:
-    """Train until the plan ends. Every `every` seconds: a line in ``stageN.jsonl`` with the errors on unseen people, a
-    picture, a checkpoint.
+def people_of(
+    config: BodyNetConfig, poses: np.ndarray, pictures: list[Path], split: str, device: torch.device
+) -> ProxySynthesizer | PictureData:
+    """Where a network's examples come from: pictures (folders of shards) for RGB, else poses (N, 24, 3)."""
+    body = BodyModel.load(coarse=True).to(device)
+    if config.channels == 3:
+        return PictureData(pictures, body, config, split)
+    return ProxySynthesizer(body, poses, config)
+
+
+def train(trainer: Trainer, unseen: ProxySynthesizer | PictureData, every: float = 120.0) -> None:
+    """Train until the plan ends. Every `every` seconds: a line in ``stageN.jsonl`` with the errors on unseen people (on
+    the CPU), a picture, a checkpoint.
     """
     run = trainer.run
+    splits = ("exact 2D", "a detector's 2D") if isinstance(unseen, ProxySynthesizer) else ("exact 2D",)
 
     def report() -> dict[str, Any]:
         trainer.save()
         network = copy.deepcopy(trainer.average).cpu()
-        people = ProxySynthesizer(BodyModel.load(coarse=True), test_poses, trainer.plan.network)
-        write_png(run.checkpoint.with_suffix(".png"), sheet(network, people, trainer.plan.stage))
+        write_png(run.checkpoint.with_suffix(".png"), sheet(network, unseen, trainer.plan.stage))
         tested = {
-            name: network_means(measure_network(network, people, CONDITIONS[name], TESTED, trainer.plan.stage))
-            for name in ("exact 2D", "a detector's 2D")
+            name: network_means(measure_network(network, unseen, CONDITIONS[name], TESTED, trainer.plan.stage))
+            for name in splits
         }
         return {"weights": trainer.weights, "tested": tested}
 
@@ -239,7 +252,8 @@ def export(folder: Path, target: Path, motions: list[str], command: str) -> None
     card = f"""# BodyNet
 
 The four subnetworks of *BodyNet: Volumetric Inference of 3D Human Body Shapes*, trained by this project from random
-weights on LASOR's proxies (silhouette and keypoints) in place of RGB, synthesized from the body in `assets/body`.
+weights on {"rendered pictures" if network.config.channels == 3 else "LASOR's proxies (silhouette and keypoints)"} of
+the body in `assets/body`.
 Licence: GPL-3.0-or-later.
 
 * Last command: `{command}`
