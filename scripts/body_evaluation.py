@@ -27,7 +27,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "lasor", help="a folder of LASOR's weights")
     p.add_argument("--bodynet", type=Path, help="a folder of BodyNet's weights, which is measured in LASOR's place")
     p.add_argument("--pictures", type=Path, nargs="+", default=[], help="folders of pictures, for a BodyNet of RGB")
-    p.add_argument("--fitted", type=int, default=50, help="people whom bodies are fitted to, in each condition")
+    p.add_argument("--fitted", type=int, default=20, help="people whom bodies are fitted to, in each condition")
 
 
 def measure(options: argparse.Namespace) -> tuple[list[dict], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from .parts import CLASSES2D, CLASSES3D, PARTS6, PELVIS
 from .picture_data import PictureData
 from .pictures import outputs_of
 from .surface import INSIDE, enlarged, extract
-from .synthesis import Example, Labeller, ProxySynthesizer, Truth, peaks2d, peaks3d
+from .synthesis import Labeller, ProxySynthesizer, Truth, peaks2d, peaks3d
 
 FINE = 128  # the paper's volume
 CONDITIONS = {name: LASOR_CONDITIONS[name] for name in ("exact 2D", "a detector's 2D")}
@@ -137,51 +137,57 @@ def network_means(measured: Measured) -> dict[str, float]:
     return means
 
 
-Method = Callable[[Fitter, Outputs, Example, int, float | None], Fit]
-"""A body from a network's outputs for one person of an example. The scale of the camera is None where unknown."""
+@dataclass(frozen=True)
+class Seen:
+    """One person of an example, as a network sees them. proxy: (1, channels, S, S), its input.
+
+    start: the mean shape in the pose of the 3D joints. scale: the camera's, None where it is unknown.
+    """
+
+    proxy: Tensor
+    outputs: Outputs
+    index: int
+    joints: Joints
+    start: Fit
+    scale: float | None
 
 
-def by_joints(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
+Method = Callable[[Fitter, Seen], Fit]
+
+
+def by_joints(fitter: Fitter, seen: Seen) -> Fit:
     """The mean shape in the pose of the 3D joints."""
-    return fitter.to_joints(joints_of(outputs, index), scale)
+    return seen.start
 
 
-def by_outline(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
+def by_outline(fitter: Fitter, seen: Seen) -> Fit:
     """SMPLify++: joints and silhouette (appendix D)."""
-    joints = joints_of(outputs, index)
-    mask = 1 - outputs.parts[-1][index].softmax(0)[0]
-    return fitter.to_outline(fitter.to_joints(joints, scale), mask.numpy(), joints, scale)
+    mask = 1 - seen.outputs.parts[-1][seen.index].softmax(0)[0]
+    return fitter.to_outline(seen.start, mask.numpy(), seen.joints, seen.scale)
 
 
 def by_regression(lasor: Lasor) -> Method:
     """The shape as LASOR's network regresses it, in the pose of the 3D joints (section 4.2)."""
-
-    def method(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
-        found = fitter.to_joints(joints_of(outputs, index), scale)
-        betas = lasor(example.image[index, None]).betas[0]
-        return Fit(found.camera, found.rotations, betas, found.middle)
-
-    return method
+    return lambda fitter, seen: replace(seen.start, betas=lasor(seen.proxy).betas[0])
 
 
 def by_lasor(lasor: Lasor) -> Method:
     """LASOR's estimate as it is: what BodyNet would have to be better than."""
 
-    def method(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
-        found = lasor(example.image[index, None])
+    def method(fitter: Fitter, seen: Seen) -> Fit:
+        found = lasor(seen.proxy)
         return Fit(found.camera[0], found.rotations[0], found.betas[0], 0.0)
 
     return method
 
 
-def by_surface(fitter: Fitter, outputs: Outputs, example: Example, index: int, scale: float | None) -> Fit:
+def by_surface(fitter: Fitter, seen: Seen) -> Fit:
     """Equation 6; where the network fills no voxel, the fit to the joints."""
-    assert outputs.voxels is not None
-    joints, probability = joints_of(outputs, index), outputs.voxels[-1][index].sigmoid().numpy()
-    start = fitter.to_joints(joints, scale)
+    assert seen.outputs.voxels is not None
+    probability = seen.outputs.voxels[-1][seen.index].sigmoid().numpy()
     if probability.max() <= INSIDE:
-        return start
-    return fitter.to_surface(start, extract(probability), joints, len(probability), scale)
+        return seen.start
+    return fitter.to_surface(seen.start, extract(probability), seen.joints, len(probability), seen.scale)
 
 
 @torch.inference_mode()
@@ -203,8 +209,8 @@ def measure_fits(
     fitter = Fitter(body, network.prior_mean, network.prior_deviation)
     errors: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in methods}
     extreme: list[float] = []
-    for start in range(0, count, 8):
-        example = people.batch(min(8, count - start), plan, random)
+    for first in range(0, count, 8):
+        example = people.batch(min(8, count - first), plan, random)
         outputs, truth = network(example.image), example.truth
         true, true_joints = full(truth.betas, truth.rotations)
         mean, mean_joints = full(torch.zeros_like(truth.betas), truth.rotations)
@@ -212,16 +218,20 @@ def measure_fits(
         extreme += apart.norm(dim=2).mean(1).tolist()
         for index in range(len(example.image)):
             target, pelvis = true[index], true_joints[index, 0]
-            for name, method in methods.items():
-                for column, scale in (("surface_mm", float(truth.camera[index, 0])), ("blind_mm", None)):
-                    fit = method(fitter, outputs, example, index, scale)
-                    vertices, joints = (x[0] for x in full(fit.betas[None], fit.rotations[None]))
-                    shift = pelvis - joints[0]
+            joints = joints_of(outputs, index)
+            for column, scale in (("surface_mm", float(truth.camera[index, 0])), ("blind_mm", None)):
+                start = fitter.to_joints(joints, scale)
+                seen = Seen(example.image[index, None], outputs, index, joints, start, scale)
+                for name, method in methods.items():
+                    fit = method(fitter, seen)
+                    vertices, posed = (x[0] for x in full(fit.betas[None], fit.rotations[None]))
+                    shift = pelvis - posed[0]
                     if scale is not None:  # sideways, where the camera of that scale sees it
                         shift[:2] = fit.camera[1:] * fit.camera[0] / scale - truth.camera[index, 1:]
                     pair = (vertices + shift)[None].numpy(), target[None].numpy()
                     errors[name][column].append(1000 * float(metrics.surface_error(*pair)[0]))
-                errors[name]["pve_pa_mm"].append(1000 * float(metrics.pve_pa(*pair)[0]))
+                    if scale is None:
+                        errors[name]["pve_pa_mm"].append(1000 * float(metrics.pve_pa(*pair)[0]))
     rank = np.argsort(-np.array(extreme))
     means = {}
     for name, found in errors.items():

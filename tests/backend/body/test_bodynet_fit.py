@@ -6,12 +6,14 @@ import pytest
 import torch
 import trimesh
 
+from backend.body.bodynet.evaluate import CONDITIONS, FIT_COLUMNS, by_joints, by_outline, by_surface, measure_fits
 from backend.body.bodynet.fit import Fit, Fitter, Joints
-from backend.body.bodynet.network import BUNDLED
+from backend.body.bodynet.network import BUNDLED, BodyNet, Outputs
 from backend.body.bodynet.parts import PARTS6, PELVIS
 from backend.body.bodynet.surface import enlarged, extract
-from backend.body.bodynet.synthesis import Labeller, Truth
+from backend.body.bodynet.synthesis import Example, Labeller, ProxySynthesizer, Truth, heatmaps2d, heatmaps3d
 from backend.body.bodynet.train import front_rotations
+from backend.body.lasor.synthesis import Synthesis
 from backend.body.model import BodyModel
 from backend.body.poses import limit_poses, pose_bank
 from backend.body.rotations import rotation_matrices, six_from_matrices
@@ -141,3 +143,42 @@ def test_smplify_plus_plus_makes_use_of_the_outline(body, fitter):
     mask = (truth.parts[0] > 0).float().numpy()
     fit = fitter.to_outline(start, mask, exact(truth), scale)
     assert surface_error(body, fit, truth) < surface_error(body, start, truth)
+
+
+class People(ProxySynthesizer):
+    """Proxies whose truth is remembered."""
+
+    def batch(self, count: int, plan: Synthesis, random: torch.Generator, volume: int | None = None) -> Example:
+        example = super().batch(count, plan, random, volume)
+        self.truth = example.truth
+        return example
+
+
+class KnowsAll(BodyNet):
+    """A BodyNet that says what is true of the last batch."""
+
+    def __init__(self, people: People) -> None:
+        super().__init__(BUNDLED)
+        self.people = people
+
+    def forward(self, image: torch.Tensor) -> Outputs:
+        truth, grid = self.people.truth, BUNDLED.grid
+        parts = 9 * torch.nn.functional.one_hot(truth.parts, 15).movedim(-1, 1).float()
+        voxels = 18 * (truth.voxels > 0).float() - 9
+        return Outputs((heatmaps2d(truth.joints, grid),), (parts,), (heatmaps3d(truth.joints, grid),), (voxels,))
+
+
+@pytest.mark.slow
+def test_surface_errors_of_a_network_that_knows_all(body):
+    """The order of Table 2: joints alone, outlines, voxels; and it helps to know the scale."""
+    people = People(body, pose_bank([], 100, 0, test=True), BUNDLED)
+    network = KnowsAll(people).eval()
+    network.begin_with(six_from_matrices(front_rotations(pose_bank([], 300, 0))))
+    methods = {"joints": by_joints, "outline": by_outline, "voxels": by_surface}
+    found = measure_fits(methods, network, people, CONDITIONS["exact 2D"], 3)
+    assert all(set(figures) == set(FIT_COLUMNS) for figures in found.values())
+    assert found["voxels"]["surface_mm"] < 0.6 * found["joints"]["surface_mm"]
+    assert found["outline"]["surface_mm"] < found["joints"]["surface_mm"]
+    assert found["voxels"]["surface_mm"] < found["voxels"]["blind_mm"]
+    assert found["voxels"]["surface_mm"] < 40
+    assert found["voxels"]["pve_pa_mm"] < found["voxels"]["blind_mm"] + 1e-6
