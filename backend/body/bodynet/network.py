@@ -20,6 +20,7 @@ from .parts import CLASSES2D, CLASSES3D, DEPTHS, JOINTS
 Stacked = tuple[Tensor, ...]
 """The outputs of the stacks of a subnetwork, the last one last."""
 
+QUIET = 0.01  # of PyTorch's usual size: heatmaps are zero nearly everywhere, and begin so
 RARE = 0.005  # share of a volume that a body fills: what an untrained network says of every voxel
 
 
@@ -184,6 +185,10 @@ class BodyNet(nn.Module):
         self.joints3d = Subnetwork(config, config.channels + JOINTS + CLASSES2D, JOINTS * DEPTHS)
         self.voxels = VoxelNetwork(config)
         self.part_voxels = VoxelNetwork(config, CLASSES3D) if config.part_voxels else None
+        for head in (*self.joints.heads, *self.joints3d.heads):
+            nn.init.zeros_(head.bias)
+            with torch.no_grad():
+                head.weight.mul_(QUIET)
         self.register_buffer("prior_mean", torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(24))
         self.register_buffer("prior_deviation", torch.ones(144))
 

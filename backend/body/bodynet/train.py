@@ -47,6 +47,7 @@ LEARNING = {
     6: ("part_voxels",),
 }
 TESTED = 24  # people
+FAINT = 1e-15  # Adam's ε: heatmaps' gradients, and all that equation 5 weighs to one sum, are near its usual 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ class Trainer:
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.learning = [getattr(self.network, name) for name in LEARNING[plan.stage]]
         self.parameters = [p for part in self.learning for p in part.parameters()]
-        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters, plan.rate)
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters, plan.rate, eps=FAINT)
         if plan.rmsprop:
             self.optimizer = torch.optim.RMSprop(self.parameters, plan.rate, 0.99, 1e-8)
         self.weights: dict[str, float] = dict(of.SHAPE_WEIGHTS) if plan.stage == 4 else {}
