@@ -48,6 +48,7 @@ def main() -> int:
     body.add_argument("--out", type=Path, required=True, help="folder for overlay.png and a folder for each person")
     body.add_argument("--person", type=int, default=0, metavar="N", help="only this one, counted from the left")
     body.add_argument("--refine", action="store_true", help="fit the body to silhouette and keypoints, seconds more")
+    body.add_argument("--method", choices=("lasor", "bodynet"), default="lasor", help="the network that is asked")
     thing = commands.add_parser("object", help="mesh, parts, albedo, light and camera of the object in a photograph")
     thing.add_argument("image", type=Path, help="with alpha, unless --mask or --box says where the object is")
     thing.add_argument("--out", type=Path, required=True, help="folder for the results")

@@ -16,12 +16,14 @@ class BodyJob:
 
     image: absolute path. person: only this one, counted from the left, 1 the first; 0 asks for everybody.
     refine: fit each body to what was seen of the person.
+    method: "lasor" or "bodynet".
     device: "auto", "cpu" or "cuda".
     """
 
     image: str
     person: int = 0
     refine: bool = True
+    method: str = "lasor"
     device: str = "auto"
 
     def save(self, folder: Path) -> None:
@@ -42,11 +44,14 @@ class BodyPerson:
     params: ``.npz`` with SMPL's "betas" (10,), "pose" (24, 3) axis-angle and "trans" (3,) metres, in the axes of the
         camera that took the photograph: x right, y up, −z forward.
     texture: ``.png``, albedo, sRGB.
+    surface: ``.npz`` of the voxels' surface, "vertices" (V, 3) in the same axes, "faces" (F, 3) and "part" (F,), the
+        body file's six; empty where the method has none.
     """
 
     number: int
     params: str
     texture: str
+    surface: str = ""
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,12 @@ def _lasor(network: dict[str, Any]) -> nn.Module:
     return Lasor(LasorConfig.from_json(network))
 
 
+def _bodynet(network: dict[str, Any]) -> nn.Module:
+    from .body.bodynet.network import BodyNet, BodyNetConfig
+
+    return BodyNet(BodyNetConfig.from_json(network))
+
+
 def _reconstructor(network: dict[str, Any]) -> nn.Module:
     from .objects.network import ObjectConfig
     from .objects.reconstructor import Reconstructor
@@ -82,6 +88,7 @@ ARCHITECTURES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "shadow-generator": _shadow_generator,
     "shadow-predictors": _shadow_predictors,
     "lasor": _lasor,
+    "bodynet": _bodynet,
     "reconstructor": _reconstructor,
 }
 

@@ -12,8 +12,18 @@ import numpy as np
 
 from ..backend.body.data import SHAPES, BodyData, joint_transforms, load_body, skin
 from ..backend.import_jobs import BodyJob, BodyPerson, BodyResult
+from ..backend.protocol import PenumbraError
 from . import jobs, preferences, rig
-from .from_photograph import check_image, import_steps, look_through, new_camera, new_material, packed, select
+from .from_photograph import (
+    check_image,
+    has_weights,
+    import_steps,
+    look_through,
+    new_camera,
+    new_material,
+    packed,
+    select,
+)
 from .jobs import Outcome
 
 LIGHT = "penumbra_light"  # on the collection: the light probe found on the people, as JSON
@@ -25,6 +35,7 @@ class BodyRequest:
     """What is asked for. person: counted from the left, 1 the first; 0 for everybody.
 
     refine: fit the bodies to what was seen. use_camera: look through the photograph's camera, at its size.
+    method: "lasor" or "bodynet".
     """
 
     scene: bpy.types.Scene
@@ -32,12 +43,19 @@ class BodyRequest:
     person: int = 0
     refine: bool = True
     use_camera: bool = True
+    method: str = "lasor"
 
 
 def import_body(request: BodyRequest) -> jobs.Steps:
     """The whole job. Raises PenumbraError."""
     check_image(request.image)
-    job = BodyJob(str(request.image.resolve()), request.person, request.refine, preferences.preferred_device())
+    if not has_weights(request.method):
+        raise PenumbraError(
+            f"This version of Penumbra has no trained network for it (assets/weights/{request.method}).",
+            "Choose another method.",
+        )
+    image, device = str(request.image.resolve()), preferences.preferred_device()
+    job = BodyJob(image, request.person, request.refine, request.method, device)
     add = functools.partial(add_bodies, image=request.image, use_camera=request.use_camera)
     return (yield from import_steps(request.scene, job, "Import Body from Image", add))
 
@@ -61,6 +79,9 @@ def add_bodies(scene: bpy.types.Scene, folder: Path, image: Path, use_camera: bo
         _character(body, person, pose, folder, place, collection)
         for person, pose in zip(result.people, poses, strict=True)
     ]
+    for person in result.people:
+        if person.surface:
+            _surface(body, person, folder, place, collection)
     if result.light:
         collection[LIGHT] = (folder / result.light).read_text("utf-8")
     scene.collection.children.link(collection)
@@ -113,6 +134,25 @@ def _character(
     _shape_keys(obj, body, pose.betas, lift)
     mesh.materials.append(_material(f"{name} Skin and Clothes", packed(folder / person.texture, f"{name} Albedo")))
     return armature
+
+
+def _surface(
+    body: BodyData, person: BodyPerson, folder: Path, camera: np.ndarray, collection: bpy.types.Collection
+) -> None:
+    """The surface of the person's voxels, hidden: to compare the body with, and to sculpt from.
+
+    Its faces have an attribute "part", whose names its property "parts" tells. camera: (3,) where the camera stands.
+    """
+    name = f"Person {person.number} Voxels"
+    with np.load(folder / person.surface, allow_pickle=False) as data:
+        vertices, faces, part = data["vertices"], data["faces"], data["part"]
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata(rig.to_blender(vertices) + camera, [], faces.tolist())
+    mesh.attributes.new("part", "INT", "FACE").data.foreach_set("value", part.astype(np.int32))
+    obj = bpy.data.objects.new(name, mesh)
+    obj["parts"] = ", ".join(f"{k} {part_name}" for k, part_name in enumerate(body.extra["parts6_names"]) if k)
+    obj.hide_viewport = obj.hide_render = True
+    collection.objects.link(obj)
 
 
 def _mesh(body: BodyData, name: str, lift: np.ndarray) -> bpy.types.Mesh:

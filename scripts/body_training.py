@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains LASOR: ``train.py lasor --motions DIR… --out DIR --minutes M [--export DIR]``."""
+"""Trains what brings bodies in from photographs.
+
+``train.py lasor --motions DIR… --out DIR --minutes M [--export DIR]``
+``train.py bodynet --stage 1|2|3|4|5|6 --motions DIR… --out DIR --minutes M [--export DIR]``, all with the same --out.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,15 @@ import dataclasses
 from pathlib import Path
 
 from backend import device as devices
+from backend.protocol import PenumbraError
 from scripts import run_options
 
+# Batch and learning rate of BodyNet: ours, and the paper's.
+OURS, PAPER = (8, 1e-3), (6, 1e-3)
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    _add_bodynet(commands)
     p = commands.add_parser("lasor", help=lasor.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.set_defaults(run=lasor)
     p.add_argument("--motions", type=Path, nargs="+", default=[], help="folders of .bvh files; a quarter is held out")
@@ -60,3 +69,60 @@ def lasor(options: argparse.Namespace) -> None:
         train.train(trainer, pose_bank(options.motions, 1000, options.seed, test=True), options.report)
     if options.export:
         train.export(trainer, options.export, [folder.name for folder in options.motions], run_options.command())
+
+
+def _add_bodynet(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser("bodynet", help=bodynet.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.set_defaults(run=bodynet)
+    p.add_argument(
+        "--stage",
+        type=int,
+        choices=range(1, 7),
+        required=True,
+        help="2D pose and parts, 3D pose, voxels, voxels with their views, everything together, voxels of parts",
+    )
+    p.add_argument("--motions", type=Path, nargs="+", default=[], help="folders of .bvh files; a quarter is held out")
+    run_options.add(p)
+    p.add_argument("--pictures", type=Path, nargs="+", default=[], help="folders of pictures: RGB in place of proxies")
+    p.add_argument("--unseen", type=Path, nargs="+", default=[], help="and of the test split, to report on")
+    p.add_argument("--batch", type=int, help="people")
+    p.add_argument("--rate", type=float, help="falls along a cosine")
+    p.add_argument("--poses", type=int, default=40000, help="how many the bank holds")
+    p.add_argument("--paper", action="store_true", help="the paper's sizes, batch and optimizer")
+
+
+def bodynet(options: argparse.Namespace) -> None:
+    """Train one stage of BodyNet, or go on training it; write the weights where --export says."""
+    from backend.body.bodynet import network, train
+    from backend.body.poses import pose_bank
+
+    run_options.check(options)
+    if bool(options.pictures) != bool(options.unseen):
+        raise PenumbraError(
+            "RGB needs pictures to learn from and others to report on.", "Give --pictures and --unseen."
+        )
+    batch, rate = PAPER if options.paper else OURS
+    if options.pictures:
+        sizes = network.PAPER if options.paper else network.BUNDLED_RGB
+    else:
+        sizes = network.PAPER_PROXY if options.paper else network.BUNDLED
+    plan = train.Plan(
+        stage=options.stage,
+        network=sizes,
+        minutes=options.minutes,
+        steps=options.steps,
+        batch=options.batch or batch,
+        rate=options.rate or rate,
+        seed=options.seed,
+        measured=100 if options.paper else train.Plan.measured,
+        rmsprop=options.paper,
+    )
+    poses = pose_bank(options.motions, options.poses, options.seed)
+    trainer = train.Trainer(plan, poses, options.out, devices.pick(options.device), options.pictures)
+    if trainer.run.done < 1:
+        other = pose_bank(options.motions, 1000, options.seed, test=True)
+        unseen = train.people_of(sizes, other, options.unseen, "test", devices.pick("cpu"))
+        train.train(trainer, unseen, options.report)
+    if options.export:
+        names = [folder.name for folder in options.motions]
+        train.export(options.out, options.export, names, run_options.command())

@@ -7,7 +7,7 @@ WHAT is one of:
   shadow      shadow generators, the physical prior and the predictors on tuples with and without shadows
   characters  the whole job on rigged characters in panoramas, beside Cycles under the same light
   object      shapes, parts and poses of objects from pictures, or from codes fitted to unseen shapes
-  body        LASOR on synthesized people that it has not seen, with and without occlusions
+  body        LASOR, or BodyNet, on synthesized people that it has not seen, with and without occlusions
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def object_(options: argparse.Namespace) -> None:
 
 
 def body(options: argparse.Namespace) -> None:
-    """LASOR's errors on unseen bodies and motions, from exact and disturbed 2D, unoccluded and behind things."""
+    """LASOR's or BodyNet's errors on unseen bodies and motions, from exact and disturbed 2D, also behind things."""
     rows, command = body_evaluation.measure(options)
     _report(options, command, rows, devices.describe(devices.pick("cpu")), body_evaluation.tables)
 

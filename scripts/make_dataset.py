@@ -19,6 +19,9 @@ Shading, radiance and suns are at the plate's exposure: plate white is a white d
 
 ``--tier plates`` writes photographs of places without anybody in them: plate (N, 128, 128, 3), radiance (N, 62, 3),
 suns (N, 2, 7) and light (N,) str, as above. There, --frames and --shard count plates.
+
+``--tier pictures`` writes photographs of the people, cropped about them, with the bodies under their clothes, for
+BodyNet: what `backend.body.bodynet.renders.pictures` returns, with --size pixels a side.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from backend.body.bodynet import renders
+from backend.body.model import BodyModel
 from backend.protocol import PenumbraError, replacing, write_json
 from backend.shading import moments, plates
 from backend.shading.frames import Tracer, Views, frames, rics_of
@@ -69,13 +74,14 @@ def main() -> None:
 
 def _add_shading(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=make_shading)
-    tiers = ("traced", "cycles", "plates")
+    tiers = ("traced", "cycles", "plates", "pictures")
     parser.add_argument("--tier", choices=tiers, required=True, help="cycles needs the bpy module")
     parser.add_argument("--split", choices=tuple(moments.SPLITS), required=True)
     parser.add_argument("--frames", type=int, required=True, help="geometry frames in all, in threes")
     parser.add_argument("--lights", type=int, help="lights a frame (traced: 3, cycles: 1)")
     parser.add_argument("--shard", type=int, default=96, help="geometry frames a shard")
     parser.add_argument("--samples", type=int, help="of Cycles (train: 64, denoised; test: 512)")
+    parser.add_argument("--size", type=int, default=128, help="pixels a side of pictures; the other tiers have 128")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hdri", type=Path, nargs="*", default=[], help="folders of .hdr and .exr panoramas")
@@ -85,7 +91,7 @@ def _add_shading(parser: argparse.ArgumentParser) -> None:
 
 def make_shading(arguments: argparse.Namespace) -> None:
     """Write what is missing of a shading data set."""
-    arguments.lights = arguments.lights or {"traced": 3, "cycles": 1, "plates": 1}[arguments.tier]
+    arguments.lights = arguments.lights or {"traced": 3}.get(arguments.tier, 1)
     arguments.samples = arguments.samples or SAMPLES[arguments.split]
     if arguments.frames % moments.VIEWS or arguments.shard % moments.VIEWS:
         raise PenumbraError("Frames come in threes, one a camera.", "Give multiples of three.")
@@ -139,6 +145,14 @@ def _make_shard(arguments: argparse.Namespace, sources: Sources, shard: tuple[in
     index, size = shard
     if arguments.tier == "plates":
         return _write_shard(arguments.out, index, plates.shard(sources, arguments.seed, index, size))
+    if arguments.tier == "pictures":
+        random, body = (
+            np.random.default_rng([arguments.seed, zlib.crc32(b"picture"), index]),
+            BodyModel.load(coarse=True),
+        )
+        drawn = moments.moments(sources, arguments.seed, index, size // moments.VIEWS, 1)
+        parts = [renders.pictures(moment, body, random, arguments.size) for moment in drawn]
+        return _write_shard(arguments.out, index, {n: np.concatenate([part[n] for part in parts]) for n in parts[0]})
     renderer = _renderer(arguments.tier, arguments.split, arguments.samples, arguments.workers)
     random = np.random.default_rng([arguments.seed, zlib.crc32(b"photograph"), index])
     parts = []
@@ -152,7 +166,7 @@ def _write_shard(folder: Path, index: int, arrays: dict[str, np.ndarray]) -> int
     """Returns the number of frames written."""
     with replacing(shard_path(folder, index)) as temporary:
         np.savez_compressed(temporary, **arrays)
-    return len(arrays["plate"])
+    return len(next(iter(arrays.values())))
 
 
 @functools.cache
@@ -182,6 +196,7 @@ def _render_with_cycles(stage: Stage, moment: Moment) -> Views:
 def _card(arguments: argparse.Namespace, sources: Sources) -> dict:
     """How to make the folder again."""
     given = ("tier", "split", "frames", "lights", "shard", "samples", "seed")
+    given += ("size",) if arguments.tier == "pictures" else ()
     packages = ["numpy", "embreex", "opencv-python", "scipy"] + (["bpy"] if arguments.tier == "cycles" else [])
     return {
         "command": "scripts/make_dataset.py shading " + " ".join(f"--{n} {getattr(arguments, n)}" for n in given),

@@ -4,6 +4,7 @@
 ``scripts/train.py shading --data DIR… --out DIR --minutes M [--export DIR]``
 ``scripts/train.py probe --plates DIR… --out DIR --minutes M [--export DIR]``
 ``scripts/train.py lasor --motions DIR… --out DIR --minutes M [--export DIR]``
+``scripts/train.py bodynet --stage 1|2|3|4|5|6 --motions DIR… --out DIR --minutes M [--export DIR]``
 ``scripts/train.py shadow --stage 1|2|3 --data DIR… --out DIR --minutes M [--predictors DIR] [--export DIR]``
 """
 
@@ -116,7 +117,7 @@ def main() -> int:
     p.add_argument("--batch", type=int, default=128, help="plates")
     p.add_argument("--rate", type=float, default=1e-3, help="learning rate")
     p.add_argument("--width", type=int, default=384, help="of the network's first layer")
-    body_training.add_command(what)
+    body_training.add_commands(what)
     object_training.add_command(what)
     shadow_training.add_arguments(what.add_parser("shadow", help="the shadow networks, in three stages"))
     options = parser.parse_args()

@@ -25,6 +25,7 @@ from ..shading.network import ShadingNet
 from ..shading.probe import LightProbe
 from ..weights import load_model
 from .albedo import delight
+from .bodynet.surface import Surface
 from .gltf import write_glb
 from .lasor.raster import coverage
 from .model import BodyModel
@@ -81,20 +82,34 @@ def write_params(path: Path, photograph: Photograph, body: Body) -> None:
         np.savez(file, **facts, focal=photograph.focal, size=photograph.size)
 
 
+def write_surface(path: Path, surface: Surface) -> None:
+    """See `import_jobs.BodyPerson`."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, vertices=surface.vertices, faces=surface.faces, part=surface.part)
+
+
 def import_bodies(folder: Path, progress: Progress) -> BodyResult:
     """Do the `BodyJob` in `folder`; writes ``result.json`` and its files there. Raises PenumbraError."""
     job, started = BodyJob.load(folder), time.perf_counter()
     progress("Reading the photograph", 0.0)
     photograph, device = read_photograph(Path(job.image)), devices.pick(job.device)
     found = find_bodies(
-        photograph, job.person, job.refine, device, lambda stage, share: progress(stage, 0.05 + 0.55 * share)
+        photograph,
+        job.person,
+        job.refine,
+        device,
+        lambda stage, share: progress(stage, 0.05 + 0.55 * share),
+        job.method,
     )
     painted, light = textures(photograph, found, lambda stage, share: progress(stage, 0.6 + 0.4 * share))
     written = []
     for number, body in found.bodies.items():
-        person = BodyPerson(number + 1, f"params_{number + 1}.npz", f"texture_{number + 1}.png")
+        surface = f"surface_{number + 1}.npz" if body.surface else ""
+        person = BodyPerson(number + 1, f"params_{number + 1}.npz", f"texture_{number + 1}.png", surface)
         write_params(folder / person.params, photograph, body)
         write_png(folder / person.texture, painted[number])
+        if body.surface:
+            write_surface(folder / person.surface, body.surface)
         written.append(person)
     if light:
         light.save(folder / "light.json")
@@ -114,23 +129,33 @@ def import_bodies(folder: Path, progress: Progress) -> BodyResult:
 
 
 def write(folder: Path, photograph: Photograph, body: Body, texture: np.ndarray) -> None:
-    """``body.glb``, ``body.obj`` (both in camera space), ``params.npz`` and ``texture.png``."""
+    """``body.glb`` and ``body.obj`` in camera space, ``params.npz``, ``texture.png``; where there are voxels, also
+    ``surface.obj`` and ``surface.npz``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     data = BodyModel.load().body
     write_png(folder / "texture.png", texture)
     camera, png = (photograph.size, photograph.focal), (folder / "texture.png").read_bytes()
     write_glb(folder / "body.glb", data, body.betas, body.rotations, body.place, *camera, png)
     mesh = trimesh.Trimesh(body.mesh("body").vertices, data.faces, process=False)
-    with replacing(folder / "body.obj") as temporary:
-        temporary.write_text(export_obj(mesh, include_normals=True), "utf-8")
+    _write_obj(folder / "body.obj", mesh)
+    if body.surface:
+        _write_obj(folder / "surface.obj", trimesh.Trimesh(body.surface.vertices, body.surface.faces, process=False))
+        write_surface(folder / "surface.npz", body.surface)
     write_params(folder / "params.npz", photograph, body)
+
+
+def _write_obj(path: Path, mesh: trimesh.Trimesh) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(export_obj(mesh, include_normals=True), "utf-8")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`python -m backend body`: people are numbered from left to right. 0, or 1 where nobody can be reconstructed."""
     try:
         photograph = read_photograph(arguments.image)
-        found = find_bodies(photograph, arguments.person, arguments.refine, devices.pick("auto"))
+        device = devices.pick("auto")
+        found = find_bodies(photograph, arguments.person, arguments.refine, device, method=arguments.method)
         painted, light = textures(photograph, found)
         for number, body in found.bodies.items():
             write(arguments.out / str(number + 1), photograph, body, painted[number])

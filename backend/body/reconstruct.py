@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The people of a photograph as posed bodies, by LASOR."""
+"""The people of a photograph as posed bodies, by LASOR or by BodyNet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -15,6 +15,9 @@ from torch import Tensor
 from ..photograph import Photograph
 from ..protocol import CHARACTER, Mesh, PenumbraError
 from ..weights import load_model
+from .bodynet.estimate import estimate as by_bodynet
+from .bodynet.network import BodyNet
+from .bodynet.surface import Surface
 from .detect import Person, people
 from .lasor.camera import weak_perspective
 from .lasor.estimate import Sight, in_picture, sight, translation
@@ -26,6 +29,7 @@ from .model import BodyModel
 from .surface import vertex_normals
 
 Progress = Callable[[str, float], None]
+METHODS = {"lasor": "LASOR", "bodynet": "BodyNet"}  # the networks that can be asked, by their weights' names
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class Body:
     """One person's body in the photograph's camera space, see `lasor.camera`.
 
     betas: (10,). rotations: (24, 3, 3). place: (3,) metres. outline: (V, 2) pixels, the weak-perspective projection.
+    surface: of BodyNet's voxels, in camera space, metres; LASOR has none.
     """
 
     betas: np.ndarray
     rotations: np.ndarray
     place: np.ndarray
     outline: np.ndarray
+    surface: Surface | None = None
 
     def mesh(self, name: str) -> Mesh:
         model = BodyModel.load()
@@ -59,23 +65,28 @@ class Found:
 
 
 def find_bodies(
-    photograph: Photograph, only: int, refine: bool, device: torch.device, progress: Progress = lambda *_: None
+    photograph: Photograph,
+    only: int,
+    refine: bool,
+    device: torch.device,
+    progress: Progress = lambda *_: None,
+    method: str = "lasor",
 ) -> Found:
     """Everybody's body, or that of one person `only`, counted from the left, 1 the first.
 
-    Raises PenumbraError where nobody can be reconstructed.
+    method: of `METHODS`. Raises PenumbraError where nobody can be reconstructed, or the method has no weights.
     """
-    progress("Finding people", 0.0)
+    progress(f"Loading {METHODS[method]}", 0.0)
+    network = cast(Lasor | BodyNet, load_model(method)[0]).to(device)
+    progress("Finding people", 0.05)
     found = people(photograph.encoded)
-    progress("Loading LASOR", 0.4)
-    network = cast(Lasor, load_model("lasor")[0]).to(device)
     return bodies_of(found, only, network, photograph.focal, refine, lambda share: progress("Reconstructing", share))
 
 
 def bodies_of(
     found: list[Person],
     only: int,
-    network: Lasor,
+    network: Lasor | BodyNet,
     focal: float,
     refine: bool,
     progress: Callable[[float], None] = lambda _: None,
@@ -98,21 +109,27 @@ def bodies_of(
 
 
 @torch.inference_mode()
-def reconstruct(found: list[Person], number: int, network: Lasor, focal: float, refine: bool = False) -> Body:
+def reconstruct(found: list[Person], number: int, network: Lasor | BodyNet, focal: float, refine: bool = False) -> Body:
     """The body of one of the people in a picture. Raises PenumbraError where too little is seen of the person."""
     person = found[number]
     height, width = person.mask.shape
     seen = sight(person.mask, person.points, person.confidence)
-    estimate = _on_processor(network(seen.proxy.to(network.mean.device)))
+    surface = None
+    if isinstance(network, BodyNet):
+        estimate, surface = by_bodynet(network, seen.proxy)
+    else:
+        estimate = _on_processor(network(seen.proxy.to(network.mean.device)))
     if refine:
         others = np.max([p.mask for i, p in enumerate(found) if i != number] or [np.zeros_like(person.mask)], 0)
         estimate = _refined(estimate, seen, person, others)
     vertices, _ = BodyModel.load()(estimate.betas, estimate.rotations)
+    place = translation(estimate.camera[0], seen.centre, seen.side, (width, height), focal)
     return Body(
         estimate.betas[0].numpy(),
         estimate.rotations[0].numpy(),
-        translation(estimate.camera[0], seen.centre, seen.side, (width, height), focal),
+        place,
         in_picture(weak_perspective(vertices, estimate.camera)[0], seen.centre, seen.side),
+        surface and replace(surface, vertices=surface.vertices + place.astype(np.float32)),
     )
 
 

@@ -39,7 +39,7 @@ STRIDE = 5  # motion frames between two of them
 ASPECTS = (3 / 2, 16 / 9, 4 / 3, 1.0, 3 / 4, 2 / 3, 9 / 16)
 _TEST_PLACES = 1_000_000  # seeds of built-in places; those from here on are for tests
 _LONG_SIDE = 1280  # pixels of the whole frame's longer side
-_Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # SMPL's axes to the world's
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,10 @@ class Shot:
 
 @dataclass(frozen=True)
 class Moment:
-    """skins: posed, world space. level: z of the ground. lights: under each of which the moment is rendered."""
+    """skins: posed, world space. level: z of the ground. lights: under each of which the moment is rendered.
+
+    betas (10,), pose (24, 3) axis-angle and trans (3,) metres: of SMPL's body under the clothes, y up; see `Z_UP`.
+    """
 
     identity: str
     clip: str
@@ -62,6 +65,9 @@ class Moment:
     level: float
     shots: list[Shot]
     lights: list[Environment]
+    betas: np.ndarray
+    pose: np.ndarray
+    trans: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,9 @@ def _window(
             level,
             shots,
             list(itertools.islice(stream, lights)),
+            person.betas,
+            clip.pose[step * STRIDE],
+            clip.trans[step * STRIDE],
         )
 
 
@@ -161,9 +170,9 @@ def _posed(person: Person, pose: np.ndarray, trans: np.ndarray) -> list[Skin]:
         mesh = Mesh(
             part.name,
             CHARACTER,
-            (posed.vertices @ _Z_UP.T).astype(np.float32),
+            (posed.vertices @ Z_UP.T).astype(np.float32),
             posed.faces.astype(np.int32),
-            (posed.corner_normals @ _Z_UP.T).astype(np.float32),
+            (posed.corner_normals @ Z_UP.T).astype(np.float32),
         )
         rough = 0.2 if part.name == "skin" else 0.5  # cloth scatters back more than skin
         skins.append(Skin(mesh, part.uv, part.texture.astype(np.float32), part.roughness, part.specular, rough))
@@ -185,8 +194,8 @@ class _Rig:
     @classmethod
     def draw(cls, clip: Motion, rest_joints: np.ndarray, random: np.random.Generator) -> _Rig:
         joints = motions.forward_kinematics(clip.pose, clip.trans, rest_joints)
-        chest = gaussian_filter1d(joints[:, INDEX["spine3"]] @ _Z_UP.T, 8, axis=0, mode="nearest")
-        hips = (joints[:, INDEX["left_hip"]] - joints[:, INDEX["right_hip"]]).mean(0) @ _Z_UP.T
+        chest = gaussian_filter1d(joints[:, INDEX["spine3"]] @ Z_UP.T, 8, axis=0, mode="nearest")
+        hips = (joints[:, INDEX["left_hip"]] - joints[:, INDEX["right_hip"]]).mean(0) @ Z_UP.T
         front = np.arctan2(-hips[0], hips[1])  # a quarter turn clockwise from the left hip's side
         spread = np.radians(random.uniform(35, 75))
         azimuths = front + np.radians(random.normal(0, 20)) + spread * np.array([-1, 0, 1])

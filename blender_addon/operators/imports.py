@@ -94,9 +94,17 @@ class PENUMBRA_OT_import_body(FromImage, bpy.types.Operator):  # noqa: N801 (Ble
     person: bpy.props.IntProperty(
         name="Person", description="Only this one, counted from the left; 0 imports everybody", min=0, soft_max=10
     )
+    method: bpy.props.EnumProperty(
+        name="Method",
+        items=(
+            ("lasor", "LASOR", "Pose and shape at once"),
+            ("bodynet", "BodyNet", "A volume of voxels, to which the body is fitted; its surface comes along, hidden"),
+        ),
+    )
 
     def steps(self, context: bpy.types.Context, image: Path) -> jobs.Steps:
-        return import_body(BodyRequest(context.scene, image, self.person, self.refine, self.use_camera))
+        request = BodyRequest(context.scene, image, self.person, self.refine, self.use_camera, self.method)
+        return import_body(request)
 
 
 class PENUMBRA_OT_import_object(FromImage, bpy.types.Operator):  # noqa: N801

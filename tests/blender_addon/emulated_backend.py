@@ -146,7 +146,13 @@ def _make_bodies(folder: Path) -> None:
         facts = {"betas": random.normal(0, 1, 10), "pose": random.normal(0, 0.3, (24, 3))}
         np.savez(folder / f"params_{number}.npz", trans=(number - 1.5, 0.2 * number, -4.0), **facts)
         _write_image(folder / f"texture_{number}.png", (8, 8), (0.5, 0.25, 0.125), "PNG")
-        people.append({"number": number, "params": f"params_{number}.npz", "texture": f"texture_{number}.png"})
+        person = {"number": number, "params": f"params_{number}.npz", "texture": f"texture_{number}.png"}
+        if json.loads((folder / "job.json").read_text())["method"] == "bodynet":
+            corners = np.eye(4, 3, -1) + np.array([number, 0, -4])
+            faces, part = [(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)], [1, 2, 2, 6]
+            np.savez(folder / f"surface_{number}.npz", vertices=corners, faces=np.array(faces), part=part)
+            person["surface"] = f"surface_{number}.npz"
+        people.append(person)
     (folder / "light.json").write_text("{}")
     camera = {"size": [320, 200], "focal": 320 * 40 / 36, "light": "light.json", "upright": ""}
     facts = {"seconds": {}, "device": "cpu", "versions": {}, "notices": ["Person 3: too small."]}

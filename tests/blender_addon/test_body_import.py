@@ -67,6 +67,30 @@ def test_a_body_can_be_animated_reshaped_and_harmonized(harmonized_by, scene, ph
     assert find_cast([mesh], bpy.context.view_layer).name == "Person 2"
 
 
+def test_the_surface_of_voxels_comes_along_hidden(harmonized_by, scene, photograph, monkeypatch):
+    harmonized_by("render")
+    monkeypatch.setattr(body_import, "has_weights", lambda model: model == "bodynet")
+    assert bpy.ops.penumbra.import_body(filepath=photograph, method="bodynet") == {"FINISHED"}
+    voxels = bpy.data.objects["Person 2 Voxels"]
+    assert voxels.hide_viewport
+    assert voxels.hide_render
+    assert [value.value for value in voxels.data.attributes["part"].data] == [1, 2, 2, 6]
+    assert voxels["parts"].startswith("1 Head, 2 Torso")
+    from_world = np.linalg.inv(np.array(scene.camera.matrix_world))
+    corner = np.array(voxels.matrix_world @ voxels.data.vertices[2].co)
+    np.testing.assert_allclose(from_world[:3, :3] @ corner + from_world[:3, 3], (2, 1, -4), atol=1e-4)
+    assert bpy.context.object.name == "Person 1"
+
+
+def test_a_method_without_weights_says_so(harmonized_by, scene, photograph, monkeypatch):
+    harmonized_by("render")
+    monkeypatch.setattr(body_import, "has_weights", lambda model: model == "lasor")
+    before = contents()
+    with pytest.raises(RuntimeError, match=r"no trained network for it \(assets/weights/bodynet\)"):
+        bpy.ops.penumbra.import_body(filepath=photograph, method="bodynet")
+    assert contents() == before
+
+
 def test_what_is_being_edited_stays_so(harmonized_by, scene, photograph):
     harmonized_by("render")
     mesh = next(obj for obj in scene.objects if obj.type == "MESH")

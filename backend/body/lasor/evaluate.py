@@ -109,14 +109,14 @@ def measure(estimate: Estimate, batch: Batch, coarse: BodyModel, body: BodyModel
         "pa_mpjpe_mm": 1000 * metrics.pa_mpjpe(found, true),
         "pve_pa_mm": 1000 * metrics.pve_pa(vertices.numpy(), true_vertices.numpy()),
         "pve_t_sc_mm": 1000 * metrics.pve_t_sc(neutral, true_neutral),
-        "miou": metrics.silhouette_iou(mask.numpy(), (batch.silhouette > 0.5).numpy()),
+        "miou": metrics.iou(mask.numpy(), (batch.silhouette > 0.5).numpy()),
     }
 
 
-def results_table(rows: list[dict]) -> str:
+def results_table(rows: list[dict], columns: dict[str, tuple[str, str]] = COLUMNS) -> str:
     """The rows of one split as a Markdown table."""
-    lines = [f"| method | {' | '.join(head for head, _ in COLUMNS.values())} |", f"|---{'|---:' * len(COLUMNS)}|"]
+    lines = [f"| method | {' | '.join(head for head, _ in columns.values())} |", f"|---{'|---:' * len(columns)}|"]
     for row in rows:
-        cells = " | ".join(written.format(row[metric]) for metric, (_, written) in COLUMNS.items())
+        cells = " | ".join(written.format(row[metric]) for metric, (_, written) in columns.items())
         lines.append(f"| {row['method']} | {cells} |")
     return "\n".join(lines) + "\n"

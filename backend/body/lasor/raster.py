@@ -75,29 +75,33 @@ class Silhouettes:
             mask = coverage(points, self.faces, size)
             image, start, end, pixel = self._nearest(points, mask, size, REACH * softness)
         a, b = points[image, start], points[image, end]
-        distance = (_centres(pixel, size, points.dtype) - _closest(_centres(pixel, size, points.dtype), a, b)).norm(
-            dim=1
-        )
+        distance = (centres(pixel, size, points.dtype) - _closest(centres(pixel, size, points.dtype), a, b)).norm(dim=1)
         hard = mask.to(points.dtype).flatten()
         place = image * size * size + pixel
         soft = torch.sigmoid(distance * (2 * hard[place] - 1) / softness)
         return hard.index_put((place,), soft).view(-1, size, size)
 
+    def outline(self, points: Tensor, size: int) -> list[Tensor]:
+        """The vertices (N,) of each image that lie on its outline. points: (B, V, 2) pixels."""
+        mask = coverage(points, self.faces, size)
+        image, start, end = self._contour(points)
+        ends = torch.stack([points[image, start], points[image, end]], 1)
+        beyond = (ends.mean(1) + OUTWARD * _outward(*ends.unbind(1))).floor().long()
+        within = ((beyond >= 0) & (beyond < size)).all(1)
+        beyond = beyond.clamp(0, size - 1)
+        outer = ~(mask[image, beyond[:, 1], beyond[:, 0]] & within)
+        pairs = torch.stack([start, end], 1)
+        return [pairs[outer & (image == number)].unique() for number in range(len(points))]
+
     def _nearest(self, points: Tensor, mask: Tensor, size: int, reach: float) -> tuple[Tensor, ...]:
         """Image, first and second vertex of the edge, and pixel, for every pixel near the outline."""
-        front = _double_area(points, self.faces) < 0
-        facing = front[:, self.sides[:, 0]], front[:, self.sides[:, 1]]
-        image, edge = (facing[0] ^ facing[1]).nonzero(as_tuple=True)
-        start, end = self.edges[edge].unbind(1)
-        swap = ~facing[0][image, edge]  # the edge runs as in its front face, whose inside is then to its right
-        start, end = torch.where(swap, end, start), torch.where(swap, start, end)
+        image, start, end = self._contour(points)
         ends = torch.stack([points[image, start], points[image, end]], 1)
-        pair, pixel = _boxes(ends.amin(1) - reach, ends.amax(1) + reach, size)
+        pair, pixel = boxes(ends.amin(1) - reach, ends.amax(1) + reach, size)
         a, b = ends[pair].unbind(1)
-        centre = _centres(pixel, size, points.dtype)
+        centre = centres(pixel, size, points.dtype)
         closest = _closest(centre, a, b)
-        along = torch.nn.functional.normalize(b - a, dim=1)
-        beyond = (closest + OUTWARD * torch.stack([-along[:, 1], along[:, 0]], 1)).floor().long()
+        beyond = (closest + OUTWARD * _outward(a, b)).floor().long()
         within = ((beyond >= 0) & (beyond < size)).all(1)
         beyond = beyond.clamp(0, size - 1)
         covered = mask[image[pair], beyond[:, 1], beyond[:, 0]] & within
@@ -108,6 +112,22 @@ class Silhouettes:
         chosen = keep[winner[winner >= 0]]
         return image[pair[chosen]], start[pair[chosen]], end[pair[chosen]], pixel[chosen]
 
+    def _contour(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Image, first and second vertex of every edge between a front and a back face, as the front face has it."""
+        front = _double_area(points, self.faces) < 0
+        facing = front[:, self.sides[:, 0]], front[:, self.sides[:, 1]]
+        image, edge = (facing[0] ^ facing[1]).nonzero(as_tuple=True)
+        start, end = self.edges[edge].unbind(1)
+        swap = ~facing[0][image, edge]  # the edge runs as in its front face, whose inside is then to its right
+        start, end = torch.where(swap, end, start), torch.where(swap, start, end)
+        return image, start, end
+
+
+def _outward(a: Tensor, b: Tensor) -> Tensor:
+    """(P, 2) unit vectors across contour edges ab, away from their front faces."""
+    along = torch.nn.functional.normalize(b - a, dim=1)
+    return torch.stack([-along[:, 1], along[:, 0]], 1)
+
 
 def _closest(point: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """(P, 2) the point of segment ab that is nearest to `point`; all (P, 2)."""
@@ -116,7 +136,7 @@ def _closest(point: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return a + share.clamp(0, 1)[:, None] * along
 
 
-def _centres(pixel: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+def centres(pixel: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     """(P, 2) centres of pixels."""
     return torch.stack([pixel % size, pixel // size], 1).to(dtype) + 0.5
 
@@ -124,10 +144,10 @@ def _centres(pixel: Tensor, size: int, dtype: torch.dtype) -> Tensor:
 def _double_area(points: Tensor, faces: Tensor) -> Tensor:
     """(B, F) twice the signed area; negative for triangles that face the camera, as y runs down."""
     a, b, c = (points[:, faces[:, k]] for k in range(3))
-    return _cross(b - a, c - a)
+    return cross(b - a, c - a)
 
 
-def _cross(u: Tensor, v: Tensor) -> Tensor:
+def cross(u: Tensor, v: Tensor) -> Tensor:
     return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
 
 
@@ -135,16 +155,16 @@ def _covered(points: Tensor, faces: Tensor, size: int) -> _Pairs:
     """Front faces and the pixels whose centres they cover."""
     image, triangle = (_double_area(points, faces) < -1e-9).nonzero(as_tuple=True)
     corners = points[image[:, None], faces[triangle]]
-    pair, pixel = _boxes(corners.amin(1), corners.amax(1), size)
+    pair, pixel = boxes(corners.amin(1), corners.amax(1), size)
     a, b, c = corners[pair].unbind(1)
-    centre = _centres(pixel, size, points.dtype)
-    weights = torch.stack([_cross(c - b, centre - b), _cross(a - c, centre - c), _cross(b - a, centre - a)], 1)
+    centre = centres(pixel, size, points.dtype)
+    weights = torch.stack([cross(c - b, centre - b), cross(a - c, centre - c), cross(b - a, centre - a)], 1)
     inside = (weights <= 0).all(1).nonzero()[:, 0]
     weights = weights[inside]
     return _Pairs(image[pair[inside]], triangle[pair[inside]], pixel[inside], weights / weights.sum(1, keepdim=True))
 
 
-def _boxes(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def boxes(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Every box (N, 2) to (N, 2) with every pixel whose centre lies in it: number of the box, and pixel."""
     first = (low - 0.5).ceil().clamp(0, size).long()
     count = ((high - 0.5).floor().clamp(-1, size - 1).long() - first + 1).clamp(min=0)

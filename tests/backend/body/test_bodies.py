@@ -14,14 +14,17 @@ from scipy.spatial.transform import Rotation
 from skimage import data
 
 from backend.body import bodies, reconstruct
+from backend.body.bodynet.network import BUNDLED, BodyNet, Outputs
+from backend.body.bodynet.synthesis import Labeller, heatmaps2d, heatmaps3d, likeness
 from backend.body.detect import Person, people, separated
 from backend.body.gltf import write_glb
-from backend.body.lasor.camera import perspective
+from backend.body.lasor.camera import from_pixels, perspective
+from backend.body.lasor.estimate import sight
 from backend.body.lasor.network import Lasor, LasorConfig
 from backend.body.lasor.raster import coverage
 from backend.body.model import BodyModel
 from backend.body.poses import limit_poses
-from backend.body.rotations import rotation_matrices
+from backend.body.rotations import rotation_matrices, six_from_matrices
 from backend.photograph import Photograph, read_photograph, write_upright
 from backend.protocol import PenumbraError
 
@@ -90,6 +93,50 @@ def test_refined_bodies_cover_more_of_what_was_seen():
         mask = coverage(torch.from_numpy(outline)[None].float(), faces, 400)[0].numpy()
         shares.append((mask & whole).sum() / (mask | whole).sum())
     assert shares[1] > shares[0] + 0.05
+
+
+class KnowsAll(BodyNet):
+    """A BodyNet that says of every proxy what is true of `person(aside)`."""
+
+    def __init__(self, aside: float) -> None:
+        super().__init__(BUNDLED)
+        self.begin_with(six_from_matrices(rotation_matrices(torch.from_numpy(limit_poses(200, 9)))))
+        seen = sight(person(aside).mask, person(aside).points, person(aside).confidence)
+        body, pose = BodyModel.load(coarse=True), torch.from_numpy(limit_poses(1, 2))
+        vertices, joints = body(torch.zeros(1, 10), pose)
+        points = from_pixels(torch.from_numpy(seen.points)[None], 256)
+        camera = likeness(body.keypoints(vertices, joints), points)
+        truth = Labeller(body, BUNDLED)(torch.zeros(1, 10), rotation_matrices(pose), camera)
+        label = torch.nn.functional.one_hot(truth.voxels.long(), 7).movedim(-1, 1).float()
+        self.said = Outputs(
+            (heatmaps2d(truth.joints, BUNDLED.grid),),
+            (9 * torch.nn.functional.one_hot(truth.parts, 15).movedim(-1, 1).float(),),
+            (heatmaps3d(truth.joints, BUNDLED.grid),),
+            (18 * (truth.voxels > 0).float() - 9,),
+            (9 * label,),
+        )
+
+    def forward(self, image: torch.Tensor) -> Outputs:
+        assert image.shape == (1, 18, 128, 128)
+        return self.said
+
+
+def test_bodynet_s_bodies_and_their_voxels_stand_where_they_were_seen(tmp_path):
+    found = [person(-0.6)]
+    body = reconstruct.reconstruct(found, 0, KnowsAll(-0.6).eval(), 700.0)
+    mask = coverage(torch.from_numpy(body.outline)[None].float(), BodyModel.load().faces, 400)[0].numpy()
+    whole = found[0].mask > 0.5
+    assert (mask & whole).sum() / (mask | whole).sum() > 0.7
+    assert body.surface is not None
+    assert set(np.unique(body.surface.part)) == set(range(1, 7))
+    mesh = trimesh.Trimesh(body.mesh("body").vertices, BodyModel.load().body.faces, process=False)
+    away = trimesh.proximity.ProximityQuery(mesh).vertex(body.surface.vertices)[0]
+    assert away.mean() < 0.05  # metres; both in camera space
+    solid = trimesh.Trimesh(body.surface.vertices, body.surface.faces, process=False)
+    assert solid.volume > 0.03  # cubic metres: a body's, outside out
+    photograph = Photograph(np.full((400, 400, 3), 0.5, np.float32), 700.0)
+    bodies.write(tmp_path, photograph, body, np.full((8, 8, 3), 0.2))
+    assert len(trimesh.load_mesh(tmp_path / "surface.obj", process=False).vertices) == len(body.surface.vertices)
 
 
 def test_the_file_s_skin_gives_the_posed_body(tmp_path):

@@ -48,4 +48,4 @@ def test_iou_by_hand():
     a, b = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
     a[0, :2, :2] = True  # 4 pixels
     b[0, 1:3, :3] = True  # 6 pixels, 2 of them shared
-    np.testing.assert_allclose(metrics.silhouette_iou(a, b), [2 / 8, 1])
+    np.testing.assert_allclose(metrics.iou(a, b), [2 / 8, 1])

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The body model fitted to what BodyNet sees: to joints, to joints and isosurface (equation 6), or to joints and
+outline (SMPLify++, appendix D).
+
+Nothing but the network's outputs is needed. Where the camera's scale is known it can be given, as the paper assumes;
+else it is found together with the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from ..lasor.camera import to_pixels, weak_perspective
+from ..lasor.raster import Silhouettes
+from ..model import KEYPOINTS, BodyModel
+from ..rotations import matrices_from_six, six_from_matrices
+from .parts import PELVIS
+from .surface import Surface
+from .voxels import middle_depth, to_grid
+
+JOINT_WEIGHT = 5.0  # λ of equation 6, of each joint against one vertex of SMPL's
+SMPL_VERTICES = 6890
+# From firm to loose, as SMPLify's: weights of the priors of pose and shape, in square metres, and the steps of each.
+STAGES = ((4e-4, 2e-4, 40), (1e-4, 5e-5, 40), (3e-5, 1e-5, 40))
+JOINT_STAGES = ((2e-3, 60), (2e-4, 80))
+RATE = 0.03
+CLOSE_PIXELS = 10.0  # of SMPLify's pictures of 256 pixels: the unit of w in SMPLify++
+JOINT_WEIGHT_PLUS = 100.0  # λ_j of SMPLify++
+_FACING_UP = 0.2  # metres; a bone that is seen shorter than this share of its length says little of the scale
+
+_B16 = {name: k for k, name in enumerate(KEYPOINTS["bodynet16"])}
+_TRUNK = [_B16[n] for n in ("pelvis", "spine2", "neck", "left_hip", "right_hip", "left_shoulder", "right_shoulder")]
+_BONES = [
+    (_B16[a], _B16[b])
+    for a, b in (
+        ("pelvis", "spine2"),
+        ("spine2", "neck"),
+        ("left_shoulder", "right_shoulder"),
+        *((f"{side}_{upper}", f"{side}_{lower}") for side in ("left", "right") for upper, lower in (
+            ("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))),
+    )
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One body: camera (3,), see `weak_perspective`; rotations (24, 3, 3); betas (10,).
+
+    middle: metres, the depth (−z) in the middle of the voxel grid. energy: how far it is from what it was fitted to,
+    with the priors; begun: the same of what the fit began with.
+    """
+
+    camera: Tensor
+    rotations: Tensor
+    betas: Tensor
+    middle: float
+    energy: float = float("inf")
+    begun: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Joints:
+    """What the network says of 16 joints.
+
+    place: (16, 3) x, y from 0 to 1 in the crop, y down, and metres behind the pelvis. flat: (16, 2) x, y likewise, of
+    the 2D pose network. weight: (16,) in [0, 1].
+    """
+
+    place: Tensor
+    flat: Tensor
+    weight: Tensor
+
+
+class Fitter:
+    """Fits one body at a time on the CPU."""
+
+    def __init__(self, body: BodyModel, prior_mean: Tensor, prior_deviation: Tensor) -> None:
+        """body: coarse. prior: (144,) six numbers of each rotation."""
+        self.body, self.silhouettes = body, Silhouettes(body.faces)
+        self.mean, self.deviation = prior_mean.view(24, 6), prior_deviation.view(24, 6)
+
+    @torch.inference_mode(False)
+    def to_joints(self, joints: Joints, scale: float | None = None) -> Fit:
+        """Pose and camera nearest to the joints; the shape is the mean. scale: the camera's, where it is known."""
+        joints = Joints(*(x.detach().clone() for x in (joints.place, joints.flat, joints.weight)))
+        start = self._begin(joints, scale)
+
+        def energy(free: _Free) -> Tensor:
+            _, points = free.body(self.body)
+            return _joint_energy(points, free, joints)
+
+        return self._descend(start, energy, [(pose, 0.0, steps) for pose, steps in JOINT_STAGES], scale, shape=False)
+
+    @torch.inference_mode(False)
+    def to_surface(self, start: Fit, surface: Surface, joints: Joints, volume: int, scale: float | None = None) -> Fit:
+        """Equation 6; correspondences are found anew at each step. volume: the side of the surface's grid.
+
+        Returns the fit of least energy that it met, `start` where none had less.
+        """
+        joints = Joints(*(x.detach().clone() for x in (joints.place, joints.flat, joints.weight)))
+        metre = float(start.camera[0]) * volume / 2  # in voxels; distances count in metres of the start
+        target = torch.from_numpy(surface.vertices).float()
+        sure, tree = torch.from_numpy(surface.confidence).float(), KDTree(surface.vertices)
+
+        def energy(free: _Free) -> Tensor:
+            vertices, points = free.body(self.body)
+            grid = to_grid(vertices, free.camera[None], volume, free.middle[None])[0]
+            with torch.no_grad():
+                seen = grid.numpy()
+                there = torch.from_numpy(tree.query(seen)[1])
+                back = torch.from_numpy(KDTree(seen).query(surface.vertices)[1])
+            out = (sure * (target - grid[back]).square().sum(1)).mean()
+            home = (sure[there] * (target[there] - grid).square().sum(1)).mean()
+            weight = JOINT_WEIGHT * len(joints.place) / SMPL_VERTICES
+            return (out + home) / metre**2 + weight * _joint_energy(points, free, joints)
+
+        return self._descend(start, energy, STAGES, scale)
+
+    @torch.inference_mode(False)
+    def to_outline(self, start: Fit, mask: np.ndarray, joints: Joints, scale: float | None = None) -> Fit:
+        """SMPLify++: the outline of a silhouette (G, G) in [0, 1], 3D and 2D joints."""
+        joints = Joints(*(x.detach().clone() for x in (joints.place, joints.flat, joints.weight)))
+        outline = _outline(mask)
+        tree, target, side = KDTree(outline), torch.from_numpy(outline).float(), len(mask)
+        metre = float(start.camera[0]) / 2  # in crop sides
+
+        def energy(free: _Free) -> Tensor:
+            vertices, points = free.body(self.body)
+            flat = to_pixels(weak_perspective(vertices, free.camera[None]), side)
+            with torch.no_grad():
+                rim = self.silhouettes.outline(flat, side)[0]
+                far, there = tree.query(flat[0, rim].numpy())
+                weight = torch.from_numpy(far).float() * (256 / side / CLOSE_PIXELS)
+                nearest = target[torch.from_numpy(there)]
+            apart = (flat[0, rim] - nearest).square().sum(1) / side**2
+            seen = to_pixels(weak_perspective(points, free.camera[None]), 1)[0]
+            flat_joints = (joints.weight * (seen - joints.flat).square().sum(1)).sum()
+            deep = JOINT_WEIGHT_PLUS * _joint_energy(points, free, joints) * len(points[0])
+            return ((weight * apart).sum() / metre**2 + deep + flat_joints / metre**2) / SMPL_VERTICES
+
+        return self._descend(start, energy, STAGES, scale)
+
+    def _begin(self, joints: Joints, scale: float | None) -> Fit:
+        """Scale by the bones' lengths, orientation by the trunk, everything else the mean's."""
+        rest_vertices, rest = self.body(torch.zeros(1, 10), torch.zeros(1, 24, 3))
+        rest = self.body.keypoints(rest_vertices, rest, "bodynet16")[0]
+        if scale is None:
+            scale = _scale_of(joints, rest)
+        place = torch.stack(
+            [(2 * joints.place[:, 0] - 1) / scale, (1 - 2 * joints.place[:, 1]) / scale, -joints.place[:, 2]], 1
+        )
+        turn = _turn(rest[_TRUNK], place[_TRUNK])
+        rotations = matrices_from_six(self.mean).clone()
+        rotations[0] = turn
+        vertices, posed = self.body(torch.zeros(1, 10), rotations[None])
+        points = self.body.keypoints(vertices, posed, "bodynet16")[0]
+        shift = (place - points)[:, :2].mean(0)
+        camera = torch.cat([torch.tensor([scale]), shift])
+        return Fit(camera, rotations, torch.zeros(10), float(middle_depth(vertices)))
+
+    def _descend(
+        self,
+        start: Fit,
+        energy: Callable[[_Free], Tensor],
+        stages: tuple | list,
+        scale: float | None,
+        shape: bool = True,
+    ) -> Fit:
+        """Adam through stages of (pose prior, shape prior, steps). The best by energy and the last stage's prior."""
+        free = _Free.of(start)
+        if scale is not None:
+            with torch.no_grad():
+                free.size.fill_(float(np.log(scale)))
+        learned = [free.six, free.shift, free.middle] + ([] if scale is not None else [free.size])
+        groups = [{"params": learned, "lr": RATE}] + ([{"params": [free.betas], "lr": 3 * RATE}] if shape else [])
+        descent = torch.optim.Adam(groups)
+        last, total = stages[-1], sum(steps for *_, steps in stages)
+        best, least, begun = start, float("inf"), float("inf")
+        plan = [(pose, shape_prior) for pose, shape_prior, steps in stages for _ in range(steps)]
+        for step in range(total + 1):
+            found, apart = energy(free), self._apart(free)
+            judged = float((found + last[0] * apart[0] + last[1] * apart[1]).detach())
+            begun = begun if step else judged
+            if judged < least:
+                best, least = free.fit(judged, begun), judged
+            if step == total:
+                break
+            for group, rate in zip(descent.param_groups, (RATE, 3 * RATE), strict=False):
+                group["lr"] = rate * (0.1 + 0.45 * (1 + np.cos(np.pi * step / total)))
+            descent.zero_grad()
+            (found + plan[step][0] * apart[0] + plan[step][1] * apart[1]).backward()
+            descent.step()
+        return best
+
+    def _apart(self, free: _Free) -> tuple[Tensor, Tensor]:
+        """How far pose and shape are from the mean, in square deviations; the pelvis may turn as it likes."""
+        return ((free.six - self.mean) / self.deviation)[1:].square().mean(), free.betas.square().mean()
+
+
+@dataclass(frozen=True)
+class _Free:
+    """What a fit may change. size: the logarithm of the camera's scale."""
+
+    six: Tensor
+    betas: Tensor
+    size: Tensor
+    shift: Tensor
+    middle: Tensor
+
+    @classmethod
+    def of(cls, fit: Fit) -> _Free:
+        numbers = (
+            six_from_matrices(fit.rotations),
+            fit.betas,
+            fit.camera[0].log(),
+            fit.camera[1:],
+            torch.tensor(fit.middle),
+        )
+        return cls(*(x.detach().clone().requires_grad_() for x in numbers))
+
+    @property
+    def camera(self) -> Tensor:
+        return torch.cat([self.size.exp()[None], self.shift])
+
+    def body(self, model: BodyModel) -> tuple[Tensor, Tensor]:
+        """Vertices (1, V, 3) and 16 joints (1, 16, 3), metres."""
+        vertices, joints = model(self.betas[None], matrices_from_six(self.six)[None])
+        return vertices, model.keypoints(vertices, joints, "bodynet16")
+
+    def fit(self, energy: float, begun: float) -> Fit:
+        camera, six, betas = (x.detach().clone() for x in (self.camera, self.six, self.betas))
+        return Fit(camera, matrices_from_six(six), betas, float(self.middle.detach()), energy, begun)
+
+
+def _joint_energy(points: Tensor, free: _Free, joints: Joints) -> Tensor:
+    """Square metres between points (1, 16, 3) and the joints, weighted mean; sideways at the scale of the fit."""
+    flat = to_pixels(weak_perspective(points, free.camera[None]), 1)[0]
+    behind = -(points[0, :, 2] - points[0, PELVIS, 2])
+    metre = free.size.detach().exp() / 2  # in crop sides
+    apart = (flat - joints.place[:, :2]).square().sum(1) / metre**2 + (behind - joints.place[:, 2]).square()
+    return (joints.weight * apart).sum() / joints.weight.sum().clamp(min=1e-6)
+
+
+def _scale_of(joints: Joints, rest: Tensor) -> float:
+    """The camera's scale by which the bones seen have the lengths that they have in rest (16, 3)."""
+    a, b = (torch.tensor(ends) for ends in zip(*_BONES, strict=True))
+    length = (rest[a] - rest[b]).norm(dim=1)
+    seen, behind = (joints.place[a] - joints.place[b])[:, :2].norm(dim=1), (joints.place[a] - joints.place[b])[:, 2]
+    aside = (length.square() - behind.square()).clamp(min=0).sqrt()
+    weight = torch.minimum(joints.weight[a], joints.weight[b]) * (aside > _FACING_UP * length)
+    return float(((weight * 2 * seen).sum() / (weight * aside).sum().clamp(min=1e-3)).clamp(0.2, 5))
+
+
+def _turn(points: Tensor, target: Tensor) -> Tensor:
+    """(3, 3) the rotation that brings points (N, 3) nearest to target (N, 3) about their means."""
+    a, b = points - points.mean(0), target - target.mean(0)
+    u, _, vt = torch.linalg.svd(a.T @ b)
+    sign = torch.ones(3)
+    sign[2] = torch.det(vt.T @ u.T).sign()
+    return vt.T @ torch.diag(sign) @ u.T
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """(N, 2) pixels x, y along the outline of a mask (G, G), at four times its resolution."""
+    side = 4 * len(mask)
+    fine = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR) > 0.5
+    found, _ = cv2.findContours(fine.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not found:
+        return np.full((1, 2), len(mask) / 2)
+    return (np.concatenate(found)[:, 0] + 0.5) / 4

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""BodyNet's four subnetworks, stacked hourglasses: 2D pose, 2D parts, 3D pose and voxels (section 3, appendix B).
+
+Every stack of a subnetwork has an output of its own, and all are supervised (Newell et al. 2016).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...weights import NetworkConfig
+from ..lasor.proxy import CHANNELS
+from .parts import CLASSES2D, CLASSES3D, DEPTHS, JOINTS
+
+Stacked = tuple[Tensor, ...]
+"""The outputs of the stacks of a subnetwork, the last one last."""
+
+QUIET = 0.01  # of PyTorch's usual size: heatmaps are zero nearly everywhere, and begin so
+RARE = 0.005  # share of a volume that a body fills: what an untrained network says of every voxel
+
+
+@dataclass(frozen=True)
+class BodyNetConfig(NetworkConfig):
+    """Sizes. channels: 3 for RGB, 18 for LASOR's proxy. size: pixels of the square input; heatmaps have a quarter.
+
+    volume: side of the voxel grid, a multiple of the heatmaps'. features: channels of the hourglasses; depth: how often
+    each halves its input. part_voxels: with the seven-class network of appendix B.3.
+    """
+
+    channels: int = 3
+    size: int = 256
+    volume: int = 128
+    features: int = 256
+    stacks: int = 2
+    depth: int = 4
+    part_voxels: bool = True
+
+    @property
+    def grid(self) -> int:
+        """Pixels a side of heatmaps and part maps."""
+        return self.size // 4
+
+
+PAPER = BodyNetConfig()
+PAPER_PROXY = BodyNetConfig(channels=CHANNELS)
+BUNDLED = BodyNetConfig(channels=CHANNELS, size=128, volume=64, features=64, stacks=1)
+BUNDLED_RGB = BodyNetConfig(channels=3, size=128, volume=64, features=64, stacks=1)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the subnetworks say; None for those that were not asked. G: the config's grid, V: its volume.
+
+    joints: heatmaps (B, 16, G, G). parts: logits (B, 15, G, G). joints3d: (B, 16, 19, G, G), depth before row and
+    column. voxels: logits (B, V, V, V), depth (away from the camera), row, column. part_voxels: logits (B, 7, V, V, V).
+    """
+
+    joints: Stacked
+    parts: Stacked
+    joints3d: Stacked | None = None
+    voxels: Stacked | None = None
+    part_voxels: Stacked | None = None
+
+
+class Residual(nn.Module):
+    """A pre-activation bottleneck: 1 × 1 to half of the outputs, 3 × 3, 1 × 1."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        layers: list[nn.Module] = []
+        for a, b, kernel in ((inputs, half, 1), (half, half, 3), (half, outputs, 1)):
+            layers += [nn.BatchNorm2d(a), nn.ReLU(), nn.Conv2d(a, b, kernel, padding=kernel // 2)]
+        self.body = nn.Sequential(*layers)
+        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.shortcut(x)
+
+
+class Hourglass(nn.Module):
+    """Halves the image `depth` times and comes back, with a residual module on every way."""
+
+    def __init__(self, features: int, depth: int) -> None:
+        super().__init__()
+        self.beside, self.before, self.after = (Residual(features, features) for _ in range(3))
+        self.within = Hourglass(features, depth - 1) if depth > 1 else Residual(features, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.after(self.within(self.before(F.max_pool2d(x, 2))))
+        return self.beside(x) + F.interpolate(low, scale_factor=2, mode="nearest")
+
+
+class Subnetwork(nn.Module):
+    """A stem that brings its input to a quarter of its side, and stacked hourglasses with an output each.
+
+    deep: channels that join at that side (the 3D pose, for the voxels).
+    """
+
+    def __init__(self, config: BodyNetConfig, channels: int, outputs: int, deep: int = 0) -> None:
+        super().__init__()
+        f = config.features
+        self.entrance = nn.Sequential(
+            nn.Conv2d(channels, f // 4, 7, 2, 3), nn.BatchNorm2d(f // 4), nn.ReLU(), Residual(f // 4, f // 2)
+        )
+        self.joining = nn.Sequential(Residual(f // 2 + deep, f // 2), Residual(f // 2, f))
+        self.hourglasses = nn.ModuleList(
+            nn.Sequential(Hourglass(f, config.depth), Residual(f, f), nn.Conv2d(f, f, 1), nn.BatchNorm2d(f), nn.ReLU())
+            for _ in range(config.stacks)
+        )
+        self.heads = nn.ModuleList(nn.Conv2d(f, outputs, 1) for _ in range(config.stacks))
+        again = config.stacks - 1
+        self.features_back = nn.ModuleList(nn.Conv2d(f, f, 1) for _ in range(again))
+        self.outputs_back = nn.ModuleList(nn.Conv2d(outputs, f, 1) for _ in range(again))
+
+    def forward(self, image: Tensor, deep: Tensor | None = None) -> Stacked:
+        """(B, outputs, G, G) of each stack, from image (B, channels, 4 G, 4 G) and deep (B, …, G, G)."""
+        x = F.max_pool2d(self.entrance(image), 2)
+        x = self.joining(x if deep is None else torch.cat([x, deep], 1))
+        found: list[Tensor] = []
+        for number, (hourglass, head) in enumerate(zip(self.hourglasses, self.heads, strict=True)):
+            features = hourglass(x)
+            found.append(head(features))
+            if number < len(self.features_back):
+                x = x + self.features_back[number](features) + self.outputs_back[number](found[-1])
+        return tuple(found)
+
+
+class VoxelNetwork(nn.Module):
+    """The shape subnetwork: hourglasses whose output channels are depths, enlarged to the volume (appendix B.1).
+
+    classes: 1 for occupancy, 7 for the background and six parts (B.3).
+    """
+
+    def __init__(self, config: BodyNetConfig, classes: int = 1) -> None:
+        super().__init__()
+        self.volume, self.classes = config.volume, classes
+        channels = config.channels + JOINTS + CLASSES2D
+        self.stacks = Subnetwork(config, channels, config.volume, JOINTS * DEPTHS)
+        self.enlarged = nn.ModuleList(
+            nn.Conv2d(config.volume, classes * config.volume, 3, padding=1) for _ in range(config.stacks)
+        )
+        for layer in self.enlarged:
+            nn.init.constant_(layer.bias, math.log(RARE / (1 - RARE)))
+
+    def forward(self, image: Tensor, joints3d: Tensor) -> Stacked:
+        """Logits (B, V, V, V), or (B, 7, V, V, V) with classes, of each stack."""
+        found = []
+        for small, layer in zip(self.stacks(image, joints3d.flatten(1, 2)), self.enlarged, strict=True):
+            large = F.interpolate(small, (self.volume, self.volume), mode="bilinear", align_corners=False)
+            logits = layer(torch.relu(large))
+            found.append(logits if self.classes == 1 else logits.unflatten(1, (self.classes, self.volume)))
+        return tuple(found)
+
+    def begin_parts_with(self, shape: VoxelNetwork) -> None:
+        """Take over an occupancy network: its last layer serves every class (B.3), negated for the background, so that
+        the six parts together begin with its occupancy."""
+        self.stacks.load_state_dict(shape.stacks.state_dict())
+        parts = self.classes - 1
+        for mine, theirs in zip(self.enlarged, shape.enlarged, strict=True):
+            with torch.no_grad():
+                mine.weight.copy_(torch.cat([-theirs.weight / 2, *[theirs.weight / 2] * parts]))
+                mine.bias.copy_(torch.cat([-theirs.bias / 2, *[theirs.bias / 2 - math.log(parts)] * parts]))
+
+
+class BodyNet(nn.Module):
+    """The four subnetworks, and the six-part one beside the last.
+
+    prior_mean, prior_deviation: (144,) of the rotations that it was trained on, as six numbers each, for fitting.
+    """
+
+    prior_mean: Tensor
+    prior_deviation: Tensor
+
+    def __init__(self, config: BodyNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.joints = Subnetwork(config, config.channels, JOINTS)
+        self.parts = Subnetwork(config, config.channels, CLASSES2D)
+        self.joints3d = Subnetwork(config, config.channels + JOINTS + CLASSES2D, JOINTS * DEPTHS)
+        self.voxels = VoxelNetwork(config)
+        self.part_voxels = VoxelNetwork(config, CLASSES3D) if config.part_voxels else None
+        for head in (*self.joints.heads, *self.joints3d.heads):
+            nn.init.zeros_(head.bias)
+            with torch.no_grad():
+                head.weight.mul_(QUIET)
+        self.register_buffer("prior_mean", torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(24))
+        self.register_buffer("prior_deviation", torch.ones(144))
+
+    def begin_with(self, six: Tensor) -> None:
+        """Set the prior from the rotations (N, 24, 6) of many poses."""
+        self.prior_mean.copy_(six.flatten(1).mean(0))
+        self.prior_deviation.copy_(six.flatten(1).std(0).clamp(min=0.02))
+
+    def flat(self, image: Tensor) -> Outputs:
+        """2D pose and parts, from image (B, channels, size, size)."""
+        return Outputs(self.joints(image), self.parts(image))
+
+    def deep(self, image: Tensor, outputs: Outputs) -> Outputs:
+        """With the 3D pose."""
+        found = self.joints3d(self._beside(image, outputs))
+        joints3d = tuple(x.unflatten(1, (JOINTS, DEPTHS)) for x in found)
+        return Outputs(outputs.joints, outputs.parts, joints3d)
+
+    def shaped(self, image: Tensor, outputs: Outputs, parts: bool = False) -> Outputs:
+        """With the voxels, or with the voxels of the parts."""
+        assert outputs.joints3d is not None
+        network = self.part_voxels if parts else self.voxels
+        assert network is not None
+        found = network(self._beside(image, outputs), outputs.joints3d[-1])
+        if parts:
+            return Outputs(outputs.joints, outputs.parts, outputs.joints3d, outputs.voxels, found)
+        return Outputs(outputs.joints, outputs.parts, outputs.joints3d, found, outputs.part_voxels)
+
+    def forward(self, image: Tensor) -> Outputs:
+        """Everything there is."""
+        outputs = self.shaped(image, self.deep(image, self.flat(image)))
+        return self.shaped(image, outputs, parts=True) if self.part_voxels is not None else outputs
+
+    def _beside(self, image: Tensor, outputs: Outputs) -> Tensor:
+        """The image with part probabilities and heatmaps, enlarged to its side."""
+        maps = torch.cat([outputs.parts[-1].softmax(1), outputs.joints[-1]], 1)
+        return torch.cat([image, F.interpolate(maps, image.shape[-2:], mode="bilinear", align_corners=False)], 1)

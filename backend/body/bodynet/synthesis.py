@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Training data made on the fly: LASOR's synthesized proxies with what BodyNet's subnetworks should say of them.
+
+The paper's bodies are seen orthographically. Where the proxy's camera is near, its weak-perspective likeness takes its
+place in all targets: heatmaps, part maps and voxels agree with each other, and nearly with the proxy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..lasor.camera import to_pixels, weak_perspective
+from ..lasor.raster import face_buffer
+from ..lasor.synthesis import Synthesis, Synthesizer
+from ..model import BodyModel
+from .network import BodyNetConfig
+from .parts import DEPTH_STEP, DEPTHS, PELVIS, face_parts
+from .voxels import Voxelizer, middle_depth, to_grid
+
+SPREAD = 1.0  # pixels and depths of the heatmaps' Gaussians
+REACH = 3  # beyond which they are zero
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of B bodies in square crops; G the config's grid, V its volume.
+
+    camera (B, 3), see `weak_perspective`; betas (B, 10); rotations (B, 24, 3, 3), the first towards the camera.
+    joints: (B, 16, 3) in the crop: x, y from 0 to 1, y down, and metres behind the pelvis. middle: (B,) metres, the
+    depth in the volume's middle. parts: (B, G, G) 0 to 14. voxels: (B, V, V, V) uint8, 0 to 6, see `voxels`.
+    """
+
+    camera: Tensor
+    betas: Tensor
+    rotations: Tensor
+    joints: Tensor
+    middle: Tensor
+    parts: Tensor
+    voxels: Tensor
+
+
+@dataclass(frozen=True)
+class Example:
+    """image: (B, channels, S, S), a proxy or a picture, with its truth."""
+
+    image: Tensor
+    truth: Truth
+
+
+class Labeller:
+    """Tells what a network of the config's sizes should say of bodies; on the device of `body`, a coarse body model."""
+
+    def __init__(self, body: BodyModel, config: BodyNetConfig) -> None:
+        self.body, self.config = body, config
+        self.fourteen, six = face_parts(body)
+        self.voxelizer = Voxelizer(body.faces, six)
+
+    @torch.no_grad()
+    def __call__(self, betas: Tensor, rotations: Tensor, camera: Tensor, volume: int | None = None) -> Truth:
+        """volume: another side of the voxel grid than the config's."""
+        vertices, joints = self.body(betas, rotations)
+        return self.label(
+            vertices, self.body.keypoints(vertices, joints, "bodynet16"), betas, rotations, camera, volume
+        )
+
+    @torch.no_grad()
+    def label(
+        self,
+        vertices: Tensor,
+        joints: Tensor,
+        betas: Tensor,
+        rotations: Tensor,
+        camera: Tensor,
+        volume: int | None = None,
+    ) -> Truth:
+        """The same for a body that is posed already: vertices (B, C, 3), joints (B, 16, 3)."""
+        grid, volume, middle = self.config.grid, volume or self.config.volume, middle_depth(vertices)
+        flat = to_pixels(weak_perspective(vertices, camera), grid)
+        depth = -vertices[..., 2] + 1000  # the order is all that counts, and orthographic depth changes little there
+        face = face_buffer(flat, depth, self.body.faces, grid)
+        behind = -(joints[..., 2] - joints[:, PELVIS, None, 2])
+        place = torch.cat([to_pixels(weak_perspective(joints, camera), 1), behind[..., None]], 2)
+        voxels = self.voxelizer(to_grid(vertices, camera, volume, middle), volume)
+        parts = torch.where(face >= 0, self.fourteen[face.clamp(min=0)], 0)
+        return Truth(camera, betas, rotations, place, middle, parts, voxels)
+
+
+class ProxySynthesizer:
+    """Draws examples from poses (N, 24, 3) axis-angle on the device of `body`, a coarse body model."""
+
+    def __init__(self, body: BodyModel, poses: np.ndarray, config: BodyNetConfig) -> None:
+        self.people, self.body, self.size = Synthesizer(body, poses), body, config.size
+        self.labeller = Labeller(body, config)
+        self.device = self.people.device
+
+    @torch.no_grad()
+    def batch(self, count: int, plan: Synthesis, random: torch.Generator, volume: int | None = None) -> Example:
+        """`count` people as `plan` has them. random: a generator on the same device; it decides what is drawn."""
+        drawn = self.people.batch(count, plan, random, self.size)
+        vertices, joints = self.body(drawn.betas, drawn.rotations)
+        camera = likeness(self.body.keypoints(vertices, joints), drawn.keypoints)
+        sixteen = self.body.keypoints(vertices, joints, "bodynet16")
+        truth = self.labeller.label(vertices, sixteen, drawn.betas, drawn.rotations, camera, volume)
+        return Example(drawn.proxy, truth)
+
+
+def likeness(points: Tensor, seen: Tensor) -> Tensor:
+    """(B, 3) the weak-perspective camera that takes points (B, N, 3) nearest to where they are seen (B, N, 2)."""
+    flat = points[..., :2]
+    a, b = (x - x.mean(1, keepdim=True) for x in (flat, seen))
+    scale = (a * b).sum((1, 2)) / a.square().sum((1, 2)).clamp(min=1e-8)
+    shift = seen.mean(1) / scale[:, None] - flat.mean(1)
+    return torch.cat([scale[:, None], shift], 1)
+
+
+def heatmaps2d(joints: Tensor, grid: int) -> Tensor:
+    """(B, 16, G, G) Gaussians of height 1 about joints (B, 16, 2 or 3), x and y from 0 to 1."""
+    x, y = (_profile(joints[..., k] * grid, grid) for k in (0, 1))
+    return y[..., :, None] * x[..., None, :]
+
+
+def heatmaps3d(joints: Tensor, grid: int) -> Tensor:
+    """(B, 16, 19, G, G) of joints (B, 16, 3); one beyond the range of depths is drawn at its end."""
+    depth = (joints[..., 2] / DEPTH_STEP + DEPTHS / 2).clamp(0.5, DEPTHS - 0.5)
+    return _profile(depth, DEPTHS)[..., None, None] * heatmaps2d(joints, grid)[:, :, None]
+
+
+def _profile(place: Tensor, size: int) -> Tensor:
+    """(…, size) a Gaussian about places (…) in pixels."""
+    away = torch.arange(size, device=place.device) + 0.5 - place[..., None]
+    return torch.exp(-0.5 * (away / SPREAD) ** 2) * (away.abs() <= REACH + 0.5)
+
+
+def peaks2d(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """The inverse of `heatmaps2d`: (B, J, 2) from 0 to 1, and heights (B, J) of the peaks.
+
+    The paper takes the highest pixel; the centre of mass of it and its neighbours tells more (ours).
+    """
+    found, height = peaks3d(maps[:, :, None])
+    return found[..., :2], height
+
+
+def peaks3d(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """The inverse of `heatmaps3d` (B, J, D, G, G): (B, J, 3) x, y from 0 to 1 and metres, and heights (B, J)."""
+    sizes = maps.shape[2:]
+    flat = maps.flatten(2)
+    height, where = flat.max(2)
+    best = torch.stack([where // (sizes[1] * sizes[2]), where // sizes[2] % sizes[1], where % sizes[2]], 2)
+    places, mass = torch.zeros_like(best, dtype=maps.dtype), torch.zeros_like(height)
+    for step in torch.cartesian_prod(*[torch.arange(-1, 2, device=maps.device)] * 3):
+        at = best + step
+        inside = ((at >= 0) & (at < torch.tensor(sizes, device=maps.device))).all(2)
+        index = (at[..., 0] * sizes[1] + at[..., 1]) * sizes[2] + at[..., 2]
+        value = flat.gather(2, index.clamp(0, flat.shape[2] - 1)[..., None])[..., 0].clamp(min=0) * inside
+        places, mass = places + value[..., None] * at, mass + value
+    centre = torch.where(mass[..., None] > 0, places / mass[..., None].clamp(min=1e-8), best.to(maps.dtype)) + 0.5
+    depth = (centre[..., 0] - sizes[0] / 2) * DEPTH_STEP
+    return torch.stack([centre[..., 2] / sizes[2], centre[..., 1] / sizes[1], depth], 2), height
+
+
+def clear(plan: Synthesis) -> Synthesis:
+    """What the first lessons show: nobody before the person, and no part missing."""
+    return dataclasses.replace(plan.unoccluded(), joint_loss=0.0)
