@@ -39,7 +39,9 @@ class PictureData:
                 raise PenumbraError(f"{folder} is not of the {split} split.", "Give another folder.")
         paths = [path for folder in folders for path in sorted(folder.glob("shard_*.npz"))]
         if not paths:
-            raise PenumbraError("There are no pictures to learn from.", "Make some with make_dataset.py shading --tier pictures.")
+            raise PenumbraError(
+                "There are no pictures to learn from.", "Make some with make_dataset.py shading --tier pictures."
+            )
         shards = [dict(np.load(path, allow_pickle=False)) for path in paths]
         self.pictures = torch.from_numpy(np.concatenate([shard["picture"] for shard in shards])).permute(0, 3, 1, 2)
         names = ("betas", "rotations", "camera")
