@@ -96,6 +96,7 @@ class PENUMBRA_OT_import_body(FromImage, bpy.types.Operator):  # noqa: N801 (Ble
     )
     method: bpy.props.EnumProperty(
         name="Method",
+        description="What tells pose and shape of the people",
         items=(
             ("lasor", "LASOR", "Pose and shape at once"),
             ("bodynet", "BodyNet", "A volume of voxels, to which the body is fitted; its surface comes along, hidden"),
