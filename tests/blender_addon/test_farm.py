@@ -68,6 +68,29 @@ def test_two_chunks_make_the_files_of_one_run_with_the_real_backend(real: Path) 
     assert image.type == "MULTILAYER"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the backend's launcher is a shell script")
+def test_ten_frames_in_two_chunks_at_once_make_the_files_of_one_run(scene, tmp_path: Path) -> None:
+    here, python = Path(__file__).parent, sys.executable
+    backend = script(tmp_path / "backend", python, here / "emulated_backend.py", "render")
+
+    def start(out: str, frames: str) -> subprocess.Popen[str]:
+        told = ["harmonize", "--frames", frames, "--light", "1-10", "--out", str(tmp_path / out)]
+        return subprocess.Popen(
+            [python, here / "bpy_launcher.py", "-b", bpy.data.filepath, "--command", "penumbra", *told],
+            env={**os.environ, backend_process.PYTHON_VARIABLE: str(backend)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    for out, chunks in (("one", ("1-10",)), ("two", ("1-5", "6-10"))):
+        running = [start(out, frames) for frames in chunks]  # each finds the light by itself
+        said = [process.communicate(timeout=300)[0] for process in running]
+        assert [process.returncode for process in running] == [cli.DONE] * len(chunks), said
+    assert len([name for name in images(tmp_path / "one") if "shading" in name]) == 10
+    assert images(tmp_path / "one") == images(tmp_path / "two")
+
+
 def test_a_repetition_does_nothing_and_a_missing_frame_is_made(farm_scene: Path, capsys) -> None:
     out = farm_scene / "out"
     assert harmonize("--frames", "1-2", "--out", out) == cli.DONE
