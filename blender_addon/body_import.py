@@ -12,11 +12,10 @@ import numpy as np
 
 from ..backend.body.data import SHAPES, BodyData, joint_transforms, load_body, skin
 from ..backend.import_jobs import BodyJob, BodyPerson, BodyResult
-from ..backend.protocol import PenumbraError
 from . import jobs, preferences, rig
 from .from_photograph import (
     check_image,
-    has_weights,
+    check_weights,
     import_steps,
     look_through,
     new_camera,
@@ -49,11 +48,7 @@ class BodyRequest:
 def import_body(request: BodyRequest) -> jobs.Steps:
     """The whole job. Raises PenumbraError."""
     check_image(request.image)
-    if not has_weights(request.method):
-        raise PenumbraError(
-            f"This version of Penumbra has no trained network for it (assets/weights/{request.method}).",
-            "Choose another method.",
-        )
+    check_weights(request.method, "Choose another method.")
     image, device = str(request.image.resolve()), preferences.preferred_device()
     job = BodyJob(image, request.person, request.refine, request.method, device)
     add = functools.partial(add_bodies, image=request.image, use_camera=request.use_camera)

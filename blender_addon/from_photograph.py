@@ -39,6 +39,12 @@ def has_weights(model: str) -> bool:
     return (weights_folder(model) / "model.safetensors").is_file()
 
 
+def check_weights(model: str, remedy: str = "") -> None:
+    """Raises PenumbraError where there is no trained network of this name."""
+    if not has_weights(model):
+        raise PenumbraError(f"This version of Penumbra has no trained network for it (assets/weights/{model}).", remedy)
+
+
 def import_steps(scene: bpy.types.Scene, job: BodyJob | ObjectJob, title: str, add: Add) -> jobs.Steps:
     """The whole job. The scene changes in the last step, and as one step of undo."""
     scene_uid = scene.session_uid

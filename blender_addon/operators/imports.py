@@ -52,13 +52,14 @@ class FromImage(RunsJob):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        problem = translations.tooltip("Penumbra is already at work.") if jobs.running() else ""
-        if not from_photograph.has_weights(cls.model):
-            text = translations.tooltip("This version of Penumbra has no trained network for it (assets/weights/{0}).")
-            problem = text.format(cls.model)
-        if problem:
-            cls.poll_message_set(problem)  # type: ignore[attr-defined]
-        return not problem
+        try:
+            from_photograph.check_weights(cls.model)
+            if jobs.running():
+                raise PenumbraError("Penumbra is already at work.")
+        except PenumbraError as problem:
+            cls.poll_message_set(translations.tooltip(problem))  # type: ignore[attr-defined]
+            return False
+        return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self.filepath:

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from penumbra.backend.body.data import joint_transforms, load_body, skin
-from penumbra.blender_addon import body_import, rig
+from penumbra.blender_addon import body_import, from_photograph, rig
 from penumbra.blender_addon.character import find_cast
 
 from tests.blender_addon.scenes import contents
@@ -67,9 +67,8 @@ def test_a_body_can_be_animated_reshaped_and_harmonized(harmonized_by, scene, ph
     assert find_cast([mesh], bpy.context.view_layer).name == "Person 2"
 
 
-def test_the_surface_of_voxels_comes_along_hidden(harmonized_by, scene, photograph, monkeypatch):
+def test_the_surface_of_voxels_comes_along_hidden(harmonized_by, scene, photograph):
     harmonized_by("render")
-    monkeypatch.setattr(body_import, "has_weights", lambda model: model == "bodynet")
     assert bpy.ops.penumbra.import_body(filepath=photograph, method="bodynet") == {"FINISHED"}
     voxels = bpy.data.objects["Person 2 Voxels"]
     assert voxels.hide_viewport
@@ -84,7 +83,7 @@ def test_the_surface_of_voxels_comes_along_hidden(harmonized_by, scene, photogra
 
 def test_a_method_without_weights_says_so(harmonized_by, scene, photograph, monkeypatch):
     harmonized_by("render")
-    monkeypatch.setattr(body_import, "has_weights", lambda model: model == "lasor")
+    monkeypatch.setattr(from_photograph, "has_weights", lambda model: model == "lasor")
     before = contents()
     with pytest.raises(RuntimeError, match=r"no trained network for it \(assets/weights/bodynet\)"):
         bpy.ops.penumbra.import_body(filepath=photograph, method="bodynet")

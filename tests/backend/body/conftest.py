@@ -11,3 +11,9 @@ from backend.body.model import BodyModel
 @pytest.fixture(scope="module")
 def model() -> BodyModel:
     return BodyModel.load()
+
+
+@pytest.fixture(scope="module")
+def body() -> BodyModel:
+    """The coarse one, for outlines and voxels."""
+    return BodyModel.load(coarse=True)

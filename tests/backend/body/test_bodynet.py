@@ -37,11 +37,6 @@ PART = {name: 1 + k for k, name in enumerate(PARTS6)}
 
 
 @pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return BodyModel.load(coarse=True)
-
-
-@pytest.fixture(scope="module")
 def voxelizer(body) -> Voxelizer:
     return Voxelizer(body.faces, face_parts(body)[1])
 

@@ -23,11 +23,6 @@ PART = {name: 1 + k for k, name in enumerate(PARTS6)}
 
 
 @pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return BodyModel.load(coarse=True)
-
-
-@pytest.fixture(scope="module")
 def fitter(body) -> Fitter:
     six = six_from_matrices(front_rotations(pose_bank([], 300, 0))).flatten(1)
     return Fitter(body, six.mean(0), six.std(0).clamp(min=0.02))
