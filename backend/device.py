@@ -37,11 +37,6 @@ def pick(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def computes_in_half(device: torch.device) -> bool:
-    """Whether training multiplies in bfloat16 there. Processors gain little, and some lack what they announce."""
-    return device.type == "cuda"
-
-
 def describe(device: torch.device) -> str:
     """The device as an artist knows it."""
     if device.type == "cuda":

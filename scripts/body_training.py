@@ -45,7 +45,6 @@ def lasor(options: argparse.Namespace) -> None:
     from backend.body.lasor import network, synthesis, train
     from backend.body.poses import pose_bank
 
-    run_options.check(options)
     drawn = synthesis.PAPER if options.paper else synthesis.Synthesis()
     if "view" in options.without:
         drawn = dataclasses.replace(drawn, view=(0.0, 0.0, 0.0), tumbled=0.0)
@@ -55,13 +54,11 @@ def lasor(options: argparse.Namespace) -> None:
         network=getattr(network, options.network.upper()),
         synthesis=drawn,
         losses={name: w for name, w in train.WEIGHTS.items() if name not in options.without},
-        minutes=options.minutes,
-        steps=options.steps,
+        **run_options.plan(options),
         clear={"all": train.Plan.clear, "clear": 1.0, "occluded": 0.0}[options.stage],
         sizes=((256, 0.0),) if options.paper else train.Plan.sizes,
         batch=options.batch,
         rate=options.rate,
-        seed=options.seed,
     )
     poses = pose_bank(options.motions, options.poses, options.seed)
     trainer = train.Trainer(plan, poses, options.out, devices.pick(options.device))
@@ -96,7 +93,6 @@ def bodynet(options: argparse.Namespace) -> None:
     from backend.body.bodynet import network, train
     from backend.body.poses import pose_bank
 
-    run_options.check(options)
     if bool(options.pictures) != bool(options.unseen):
         raise PenumbraError(
             "RGB needs pictures to learn from and others to report on.", "Give --pictures and --unseen."
@@ -109,11 +105,9 @@ def bodynet(options: argparse.Namespace) -> None:
     plan = train.Plan(
         stage=options.stage,
         network=sizes,
-        minutes=options.minutes,
-        steps=options.steps,
+        **run_options.plan(options),
         batch=options.batch or batch,
         rate=options.rate or rate,
-        seed=options.seed,
         measured=100 if options.paper else train.Plan.measured,
         rmsprop=options.paper,
     )

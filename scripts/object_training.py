@@ -52,7 +52,6 @@ def train_objects(options: argparse.Namespace) -> None:
     from backend.objects.network import ObjectConfig
     from backend.objects.stages import Plan
 
-    run_options.check(options)
     batch, rate = (PAPER if options.paper else OURS)[options.stage]
     sizes = ObjectConfig() if options.paper else train.BUNDLED
     sizes = dataclasses.replace(sizes, categories=tuple(options.categories or CATEGORIES))
@@ -62,14 +61,12 @@ def train_objects(options: argparse.Namespace) -> None:
         stage=options.stage,
         network=sizes,
         losses=LossWeights(**dict.fromkeys(options.without, 0.0)),
-        minutes=options.minutes,
-        steps=options.steps,
+        **run_options.plan(options),
         batch=options.batch or batch,
         rate=options.rate or rate,
         points=32768 if options.paper else options.points,
         free_codes=not options.voxel_encoder,
         rendered=options.rendered,
-        seed=options.seed,
     )
     data = ObjectData(options.data, tuple(options.categories))
     if options.stage < 3 and not data.has_shapes:

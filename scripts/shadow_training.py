@@ -51,7 +51,6 @@ def shadow(options: argparse.Namespace) -> None:
     from backend.shadow import train  # these import diffusers, which takes seconds
     from backend.shadow.generator import GeneratorConfig, ShadowGenerator
 
-    run_options.check(options)
     generator = None
     size = options.size or networks.SEEN
     rate = options.rate or RATES[options.stage]
@@ -62,8 +61,7 @@ def shadow(options: argparse.Namespace) -> None:
     elif options.stage == 3:
         generator = ShadowGenerator.small(GeneratorConfig(size=size, without=tuple(options.without)))
     plan = train.Plan(
-        stage=options.stage, size=size, minutes=options.minutes, steps=options.steps,
-        batch=options.batch, rate=rate, seed=options.seed,
+        stage=options.stage, size=size, batch=options.batch, rate=rate, **run_options.plan(options)
     )  # fmt: skip
     trainer = train.Trainer(plan, options.out, devices.pick(options.device), _predictors(options), generator)
     if trainer.run.done < 1:

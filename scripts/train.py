@@ -28,7 +28,6 @@ def shading(options: argparse.Namespace) -> None:
     from backend.shading.dataset import ShadingData
     from backend.shading.plate_data import PlateData
 
-    run_options.check(options)
     if not (options.data or options.plates):
         raise PenumbraError("There is nothing to learn from.", "Give --data or --plates.")
     sizes = network.ShadingConfig() if options.paper else train.BUNDLED
@@ -43,11 +42,9 @@ def shading(options: argparse.Namespace) -> None:
     plan = train.Plan(
         network=dataclasses.replace(sizes, uses_rics=not options.no_rics),
         losses=weights,
-        minutes=options.minutes,
-        steps=options.steps,
+        **run_options.plan(options),
         moments=options.moments,
         rate=options.rate,
-        seed=options.seed,
         **phases,
     )
     trainer = train.Trainer(plan, options.out, devices.pick(options.device))
@@ -73,14 +70,11 @@ def probe(options: argparse.Namespace) -> None:
     from backend.shading import probe_network, probe_train
     from backend.shading.plate_data import PlateData
 
-    run_options.check(options)
     plan = probe_train.Plan(
         network=probe_network.ProbeNetConfig(options.width),
-        minutes=options.minutes,
-        steps=options.steps,
+        **run_options.plan(options),
         plates=options.batch,
         rate=options.rate,
-        seed=options.seed,
     )
     trainer = probe_train.Trainer(plan, options.out, devices.pick(options.device))
     data = PlateData(options.plates, options.seed)
@@ -113,7 +107,7 @@ def main() -> int:
     p = what.add_parser("probe", help=probe.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.set_defaults(run=probe)
     p.add_argument("--plates", type=Path, nargs="+", required=True, help="folders of shards of plates")
-    run_options.add(p)
+    run_options.add(p, half=False)
     p.add_argument("--batch", type=int, default=128, help="plates")
     p.add_argument("--rate", type=float, default=1e-3, help="learning rate")
     p.add_argument("--width", type=int, default=384, help="of the network's first layer")

@@ -120,7 +120,7 @@ class Trainer:
 
     def _lesson(self, lesson: Lesson) -> dict[str, Tensor]:
         """What f's overview reads from plates alone."""
-        with self._half():
+        with self.plan.half(self.device):
             read = self.network.encoder.read(lesson.features)
         return {"lesson": self.plan.losses.light * told_wrong(read, lesson.facing)}
 
@@ -128,7 +128,7 @@ class Trainer:
         """Learn from a batch and from what was lost before; returns the batch's losses."""
         plan = self.plan
         judged = self.run.done >= plan.critic_from and plan.losses.adversarial + plan.losses.features > 0
-        with self._half():
+        with self.plan.half(self.device):
             maps = self.network.object_maps(batch.normal, batch.albedo, batch.bits)
             size = maps.shape[-1]
             told = self.network.encoder(batch.plate)
@@ -142,7 +142,7 @@ class Trainer:
         if plan.losses.light:
             mine["light"] = plan.losses.light * told_wrong(told, batch.facing)
         if judged:
-            with self._half():
+            with self.plan.half(self.device):
                 taught, verdict = judgement(
                     self.critic, predicted, batch.shading, maps, light, batch.alpha, plan.losses
                 )
@@ -153,9 +153,6 @@ class Trainer:
             self._descend("critic", verdict)
             mine["critic"] = verdict
         return mine
-
-    def _half(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=devices.computes_in_half(self.device))
 
     def _descend(self, name: str, loss: Tensor, again: bool = False) -> None:
         """One step of one optimizer's parameters alone. again: the graph is needed once more."""

@@ -76,7 +76,7 @@ class Trainer:
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the stage. Returns its losses."""
         self.optimizer.param_groups[0]["lr"] = self.run.rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with self.plan.half(self.device):
             terms = self.losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack([t.float() for t in terms.values()]).sum().backward()

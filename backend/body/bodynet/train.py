@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ... import device as devices
 from ...images import write_png
 from ...protocol import PenumbraError
 from ...training import Run, RunPlan, follow, read_checkpoint
@@ -131,7 +130,7 @@ class Trainer:
         for part in self.learning:
             part.train()
         image = example.image.to(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=devices.computes_in_half(self.device)):
+        with self.plan.half(self.device):
             outputs = self.outputs(image)
         losses = self.losses(_float32(outputs), example.truth)
         self.optimizer.zero_grad(set_to_none=True)

@@ -102,7 +102,7 @@ class Trainer:
         """One step. Returns the unweighted losses."""
         self.optimizer.param_groups[0]["lr"] = self.run.rate
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=devices.computes_in_half(self.device)):
+        with self.plan.half(self.device):
             estimate = self.network(batch.proxy.to(memory_format=torch.channels_last))
         losses = self.losses(estimate, batch)
         self.optimizer.zero_grad(set_to_none=True)
