@@ -6,7 +6,8 @@ tokens of the image, bent by the light direction as far as its confidence goes (
 cross-attention. The prompt is empty. DDIM samples. A post-processing network makes the final picture and mask.
 
 Two kinds: on Stable Diffusion 1.5's folder it denoises the VAE's latents of the picture, U-Net and VAE frozen, as the
-paper does; the small one, trained whole, denoises the logarithm of the ratio image itself.
+paper does; the small one, trained whole, denoises the logarithm of the ratio image itself, and predicts velocities
+(Salimans and Ho, 2022) up to pure noise: a small network that predicts noise gets a shadow's depth wrong.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ _GRID = 4  # the light's tokens are a grid of so many each way
 @dataclass(frozen=True)
 class GeneratorConfig(NetworkConfig):
     """size: pixels a side that it generates. widths, layers, heads, prompt: of the small U-Net and its attention.
+    patch: pixels a side that the small U-Net takes for the channels of one.
 
     token_width: channels of the light's tokens before they enter. post: channels of the post-processing network.
     without: which of WITHOUT it is not told, for the ablations.
     """
 
     size: int = 128
+    patch: int = 2
     widths: tuple[int, ...] = (32, 64, 96, 128)
     layers: int = 1
     heads: int = 4
@@ -140,9 +143,12 @@ class ShadowGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        inner = (16, 32, 96, 256) if vae is not None else (16,)
+        self.patch = config.patch if vae is None else 1
+        inner = (16, 32, 96, 256) if vae is not None else (32,)
         self.controlnet = ControlNetModel.from_unet(
-            unet, conditioning_channels=HINT + 1, conditioning_embedding_out_channels=inner
+            unet,
+            conditioning_channels=(HINT + 1) * self.patch**2,
+            conditioning_embedding_out_channels=inner,
         )
         width = unet.config["cross_attention_dim"]
         self.tokens = LightTokens(config.token_width, width)
@@ -151,18 +157,22 @@ class ShadowGenerator(nn.Module):
         self.unet = unet
         self.vae = vae
         self.register_buffer("prompt", prompt, persistent=False)
-        self.scheduler = DDIMScheduler(
-            beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=vae is None,
-            set_alpha_to_one=False, steps_offset=1,
-        )  # fmt: skip
+        betas = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+        if vae is None:
+            self.scheduler = DDIMScheduler(
+                **betas, prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
+            )
+        else:  # Stable Diffusion's own
+            self.scheduler = DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
 
     @classmethod
     def small(cls, config: GeneratorConfig) -> ShadowGenerator:
         """The bundled kind: three channels of log ratio at `config.size` pixels a side."""
-        count = len(config.widths)
+        count, channels = len(config.widths), 3 * config.patch**2
         attending = min(2, count - 1)  # attention on the coarsest levels alone: finer ones cost too much
         unet = UNet2DConditionModel(
-            in_channels=3, out_channels=3, sample_size=config.size, block_out_channels=config.widths,
+            in_channels=channels, out_channels=channels, sample_size=config.size // config.patch,
+            block_out_channels=config.widths,
             down_block_types=(*["DownBlock2D"] * (count - attending), *["CrossAttnDownBlock2D"] * attending),
             up_block_types=(*["CrossAttnUpBlock2D"] * attending, *["UpBlock2D"] * (count - attending)),
             layers_per_block=config.layers, attention_head_dim=config.heads, norm_num_groups=8,
@@ -221,41 +231,44 @@ class ShadowGenerator(nn.Module):
         picture = self.vae.decode(latents / self.vae.config["scaling_factor"], return_dict=False)[0] / 2 + 0.5
         return (decode_display(picture) / decode_display(composite).clamp(min=1e-3)).clamp(1e-3, 1)
 
-    def noise(self, noisy: Tensor, step: Tensor, c: Conditions) -> Tensor:
-        """The noise in (B, C, h, w) at diffusion steps (B,)."""
+    def denoise(self, noisy: Tensor, step: Tensor, c: Conditions) -> Tensor:
+        """What the scheduler asks for, the noise in (B, C, h, w) at diffusion steps (B,) or its velocity."""
         c = c.without(self.config.without)
         control = torch.cat([c.hint, c.mask * c.mask_quality[:, None, None, None]], 1)
+        noisy, control = (F.pixel_unshuffle(x, self.patch) for x in (noisy, control))
         prompt = self.prompt.expand(len(noisy), -1, -1)
         down, middle = self.controlnet(noisy, step, prompt, controlnet_cond=control, return_dict=False)
-        return self.unet(
+        found = self.unet(
             noisy, step, prompt, added_cond_kwargs={"image_embeds": self.tokens(c)},
             down_block_additional_residuals=down, mid_block_additional_residual=middle, return_dict=False,
         )[0]  # fmt: skip
+        return F.pixel_shuffle(found, self.patch)
 
     def noise_loss(
         self, target: Tensor, ratio: Tensor, c: Conditions, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Equation 8, SHADOW_WEIGHT times within the predicted shadow."""
+        """Equation 8 (of the velocity where that is predicted), SHADOW_WEIGHT times within the predicted shadow."""
         clean = self.latents(target, ratio)
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         count = self.scheduler.config["num_train_timesteps"]
         step = torch.randint(count, (len(clean),), generator=generator, device=clean.device)
-        predicted = self.noise(self.scheduler.add_noise(clean, noise, step), step, c)
+        predicted = self.denoise(self.scheduler.add_noise(clean, noise, step), step, c)
+        true = noise if self.vae is not None else self.scheduler.get_velocity(clean, noise, step)
         inside = F.interpolate((c.mask > 0.5).float(), clean.shape[-2:], mode="area")
         weight = 1 + (SHADOW_WEIGHT - 1) * inside
-        return ((predicted - noise).square() * weight).mean()
+        return ((predicted.float() - true).square() * weight).mean()
 
     @torch.no_grad()
     def sample(self, c: Conditions, seed: int, steps: int = STEPS) -> Tensor:
         """(B, 3, H, W) linear ratio images by DDIM; the same seed gives the same shadows. Pictures differ in noise."""
         scale = 1 if self.vae is None else 2 ** (len(self.vae.config["block_out_channels"]) - 1)
         height, width = (n // scale for n in c.composite.shape[-2:])
-        shape = (self.unet.config["in_channels"], height, width)
+        shape = (self.unet.config["in_channels"] // self.patch**2, height, width)
         noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(len(c.light))]
         x = torch.stack(noise).to(c.composite.device)
         self.scheduler.set_timesteps(steps, device=x.device)
         for step in self.scheduler.timesteps:
-            x = self.scheduler.step(self.noise(x, step.expand(len(x)), c), step, x, return_dict=False)[0]
+            x = self.scheduler.step(self.denoise(x, step.expand(len(x)), c), step, x, return_dict=False)[0]
         return self.decode(x, c.composite)
 
     def finish(self, ratio: Tensor, c: Conditions) -> tuple[Tensor, Tensor]:

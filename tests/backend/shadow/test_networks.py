@@ -155,7 +155,7 @@ def test_confidences_gate_mask_and_light() -> None:
 
     def noise(c: Conditions) -> torch.Tensor:
         with torch.no_grad():
-            return generator.noise(noisy, step, c)
+            return generator.denoise(noisy, step, c)
 
     turned = dataclasses.replace(conditions(light_quality=0), light=-BATCH.light)
     torch.testing.assert_close(noise(turned), noise(conditions(light_quality=0)))
