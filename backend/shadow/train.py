@@ -35,11 +35,16 @@ TRAINED = {1: ("light", "mask"), 2: ("quality",)}  # parts of the predictors
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(RunPlan):
-    """One stage's run. size: pixels a side of its examples. average: of the exported moving average."""
+    """One stage's run. size: pixels a side of its examples. average: of the exported moving average.
+
+    masked: of a batch, how many stage 1's masks learn from, at most; the light costs a quarter as much to learn, and
+    needs to see more.
+    """
 
     stage: int
     size: int
     batch: int = 8
+    masked: int = 8
     average: float = 0.999
 
 
@@ -93,12 +98,18 @@ class Trainer:
     def _predict(self, batch: Batch) -> dict[str, Tensor]:
         h = hint(batch.composite, batch.object, batch.points, batch.valid)
         light, _ = self.predictors.light(h)
+        of_light = losses.light_loss(light.float(), batch.light, batch.known)
+        batch, h, light = (
+            Batch(*(x[: self.plan.masked] for x in batch)),
+            h[: self.plan.masked],
+            light[: self.plan.masked],
+        )
         taught = (torch.rand(len(light), device=light.device) < TEACHING) & (batch.known > 0)
         used = torch.where(taught[:, None], batch.light, light)
         prior = prior_at_low_resolution(batch.points, batch.object, batch.valid, used.detach())
         logits, coarse = self.predictors.mask(prior, h, used)
         return {
-            "light": losses.light_loss(light.float(), batch.light, batch.known),
+            "light": of_light,
             "mask": losses.mask_loss(logits.float(), batch.shadow),
             "coarse": 0.5 * losses.mask_loss(coarse.float(), batch.shadow),
         }
