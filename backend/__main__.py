@@ -36,7 +36,9 @@ def main() -> int:
     )
     shadow.add_argument("--horizon", type=float, help="heights of the picture below its top")
     shadow.add_argument("--focal", type=float, help="focal length in longer sides of the picture")
-    shadow.add_argument("--depth-model", type=Path, help="folder of MoGe-2 or of a transformers depth model")
+    shadow.add_argument(
+        "--depth-model", help="MoGe-2 or a transformers depth model: its folder, or its name on the Hugging Face hub"
+    )
     shadow.add_argument(
         "--strength", type=float, help="share of the light that the shadow takes; as --like's shadow, or 0.65"
     )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Point maps from monocular networks that the user has: MoGe-2, and the depth models of `transformers`.
 
-None is bundled, and nothing is downloaded: a model is a local folder. MoGe-2's is its repository's (``model.pt``, read
-with weights alone), of `transformers` the usual ``config.json`` and ``model.safetensors``.
+None is bundled. A model is a local folder, or the name of a repository on the Hugging Face hub, which is downloaded
+once. MoGe-2's holds ``model.pt`` (read with weights alone), one of `transformers` the usual ``config.json`` and
+``model.safetensors``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,16 +27,23 @@ Estimator = Callable[[np.ndarray, Camera], PointMap]
 """Of a photograph (H, W, 3), display-encoded in [0, 1], and the camera that is believed in otherwise."""
 
 CONFIDENCE = 0.7
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_FILES = ("model.pt", "config.json", "preprocessor_config.json", "model.safetensors")
 _FROM_OPENCV = np.array([1, -1, -1], np.float32)  # x right, y down, z forward
 
 
-def load(folder: Path, device: str | torch.device = "cpu") -> Estimator:
-    """The monocular network in a folder. Raises PenumbraError where it or its package is missing."""
-    folder = Path(folder)
+def load(name: str | Path, device: str | torch.device = "cpu") -> Estimator:
+    """The monocular network in a folder, or of a repository on the hub, as in "Ruicheng/moge-2-vitl-normal".
+
+    Raises PenumbraError where it or its package is missing, or cannot be downloaded.
+    """
+    folder = Path(name)
+    if not folder.is_dir() and _REPOSITORY.fullmatch(str(name)):
+        folder = _downloaded(str(name))
     if not folder.is_dir():
         raise PenumbraError(
             f"There is no depth model at {folder}.",
-            "Download MoGe-2 or a transformers depth model, and name its folder.",
+            "Name a folder that holds MoGe-2 or a transformers depth model, or a repository of the Hugging Face hub.",
         )
     if (folder / "model.pt").is_file():
         return _moge(folder / "model.pt", device)
@@ -43,6 +52,19 @@ def load(folder: Path, device: str | torch.device = "cpu") -> Estimator:
     raise PenumbraError(
         f"{folder} holds no depth model.", "It should hold model.pt (MoGe-2), or config.json and model.safetensors."
     )
+
+
+def _downloaded(repository: str) -> Path:
+    """The folder of a repository's snapshot; taken from the hub's cache where it is there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(_FILES)))
+    except (OSError, ValueError) as problem:
+        raise PenumbraError(
+            f"The depth model {repository} is no local folder and could not be downloaded: {problem}",
+            "Check the name and the connection, or download it elsewhere and name its folder.",
+        ) from problem
 
 
 def from_opencv(points: np.ndarray, valid: np.ndarray, intrinsics: np.ndarray, believed: Camera) -> PointMap:

@@ -46,9 +46,9 @@ class Request:
 
     light: (3,) toward it, camera space, any length. like: paths of the masks of another object in the picture and of
     its shadow, to find the light and the depth from. horizon: heights of the frame below its top; focal: in longer
-    sides of the frame. depth_model: a folder, see `monocular`. depth: share of the light that a physical shadow takes,
-    in (0, 1]; None follows the other shadow, or takes DEPTH. half_angle: of the light, radians; larger is softer.
-    samples, seed: of the generator, where it is trained.
+    sides of the frame. depth_model: a folder or a repository, see `monocular`. depth: share of the light that a
+    physical shadow takes, in (0, 1]; None follows the other shadow, or takes DEPTH. half_angle: of the light, radians;
+    larger is softer. samples, seed: of the generator, where it is trained.
     """
 
     composite: Path
@@ -57,7 +57,7 @@ class Request:
     like: tuple[Path, Path] | None = None
     horizon: float | None = None
     focal: float | None = None
-    depth_model: Path | None = None
+    depth_model: str | Path | None = None
     depth: float | None = None
     half_angle: float = SUN
     samples: int = 3

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -144,6 +147,16 @@ def test_absent_models_are_named(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"")
     with pytest.raises(PenumbraError, match="package moge"):
         monocular.load(tmp_path)
+
+
+def test_a_repository_that_cannot_be_had_says_so(tmp_path: Path) -> None:
+    # A process of its own: the hub's package reads these when it is imported.
+    asked = "import sys; from backend.shadow import monocular; monocular.load(sys.argv[1])"
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", asked, "nobody/no-depth-model"], env=offline, capture_output=True, text=True, check=False
+    )
+    assert "PenumbraError: The depth model nobody/no-depth-model is no local folder" in done.stderr
 
 
 def test_a_transformers_depth_model_loads_from_its_folder(tmp_path: Path) -> None:
