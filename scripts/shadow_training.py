@@ -65,7 +65,7 @@ def shadow(options: argparse.Namespace) -> None:
     )  # fmt: skip
     trainer = train.Trainer(plan, options.out, devices.pick(options.device), _predictors(options), generator)
     if trainer.run.done < 1:
-        data = ConcatDataset([_data(folder) for folder in options.data])
+        data = ConcatDataset([_data(folder, size) for folder in options.data])
         print(f"{len(data)} tuples; {sum(p.numel() for p in trainer.parameters) / 1e6:.2f} million weights to train")
         train.train(trainer, data, options.workers, options.report)
     if options.export:
@@ -82,7 +82,7 @@ def _predictors(options: argparse.Namespace) -> ShadowPredictors:
     return cast(ShadowPredictors, weights.load_model(options.predictors.name, options.predictors.parent)[0])
 
 
-def _data(folder: Path) -> Shards | Desoba:
+def _data(folder: Path, size: int) -> Shards | Desoba:
     """A folder of shards, or DESOBAv2's training split."""
     is_desoba = any((f / DESOBA["composite"]).is_dir() for f in (folder, folder / "train"))
-    return Desoba(folder, "train") if is_desoba else Shards([folder])
+    return Desoba(folder, "train") if is_desoba else Shards([folder], size=size)

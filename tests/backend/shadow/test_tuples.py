@@ -120,6 +120,9 @@ def test_data_is_made_resumed_and_read(tmp_path: Path) -> None:
     batch = collate([example(data[0], 32), example(data[0], 32, np.random.default_rng(0))])
     assert batch.composite.shape == (2, 3, 32, 32)
     assert batch.points.shape == (2, 3, 32, 32)
+    kept_small, reduced = (example(d[0], 16) for d in (Shards([tmp_path], size=16), data))
+    for name, values in reduced.items():
+        np.testing.assert_allclose(kept_small[name], values, atol=1e-3, err_msg=name)
 
 
 def test_a_mirrored_example_is_the_mirrored_scene() -> None:
