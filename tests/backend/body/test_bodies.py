@@ -61,7 +61,7 @@ def test_bodies_stand_where_they_were_seen(tmp_path):
     torch.manual_seed(0)
     network, found = Lasor(TINY).eval(), [person(-0.6), person(0.4)]
     photograph = Photograph(np.full((400, 400, 3), 0.5, np.float32), 560.0)
-    made = reconstruct.bodies_of(found, 0, network, photograph.focal, refine=False)
+    made = reconstruct.bodies_of(found, "all", network, photograph.focal, refine=False)
     assert list(made.bodies) == [0, 1]
     assert not made.problems
     assert made.bodies[0].place[0] < made.bodies[1].place[0]
@@ -80,7 +80,7 @@ def test_bodies_stand_where_they_were_seen(tmp_path):
     assert shown.shape == (400, 400, 3)
     assert (shown[0, 0] == 0.5).all()
     with pytest.raises(PenumbraError, match="no person 3"):
-        reconstruct.bodies_of(found, 3, network, photograph.focal, refine=False)
+        reconstruct.bodies_of(found, "1 3", network, photograph.focal, refine=False)
 
 
 def test_refined_bodies_cover_more_of_what_was_seen():
