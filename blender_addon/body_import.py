@@ -77,10 +77,14 @@ def find_people(image: Path, sequence: bool = False) -> jobs.Steps:
 
     def read(folder: Path) -> PeopleFound:
         result = PeopleResult.load(folder)
-        count = len(result.boxes)
-        text = "A person was found" if count == 1 else f"{count} people were found"
-        picture = np.load(folder / result.picture, allow_pickle=False)
-        return PeopleFound(text, result.notices, picture, count, result.largest)
+        count, picture = len(result.boxes), np.load(folder / result.picture, allow_pickle=False)
+        return PeopleFound(
+            "A person was found" if count == 1 else f"{count} people were found",
+            result.notices,
+            picture,
+            count,
+            result.largest,
+        )
 
     return (yield from backend_steps(job, read))
 

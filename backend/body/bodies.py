@@ -137,20 +137,22 @@ def run(arguments: argparse.Namespace) -> int:
     who, line = " ".join(arguments.person), TerminalLine()
     try:
         if arguments.sequence or is_video(arguments.image):
-            told = take_files.write_take(arguments, who, line.show)
+            made, seen, notices = take_files.write_take(arguments, who, line.show)
         else:
-            told = _write_photograph(arguments, who)
+            made, seen, notices = _write_photograph(arguments, who)
     except PenumbraError as problem:
         line.end()
         print(problem, file=sys.stderr)
         return 1
     line.end()
-    print("\n".join(told))
+    print(f"{made} of {seen} people, numbered from left to right, in {arguments.out}.")
+    for notice in notices:
+        print(notice)
     return 0
 
 
-def _write_photograph(arguments: argparse.Namespace, who: str) -> list[str]:
-    """Returns what was done, in lines."""
+def _write_photograph(arguments: argparse.Namespace, who: str) -> tuple[int, int, tuple[str, ...]]:
+    """Returns how many bodies were made, of how many people, and notices."""
     photograph = read_photograph(arguments.image, arguments.focal)
     found = find_bodies(photograph, who, arguments.refine, devices.pick("auto"), method=arguments.method)
     painted, light = textures(portraits(photograph, found))
@@ -159,5 +161,5 @@ def _write_photograph(arguments: argparse.Namespace, who: str) -> list[str]:
     if light:
         light.save(arguments.out / "light.json")
     write_png(arguments.out / "overlay.png", overlay(photograph, found))
-    count = f"{len(found.bodies)} of {len(found.people)} people, numbered from left to right, in {arguments.out}."
-    return [count, *focal_notice(photograph.lens), *problem_notices(found.problems)]
+    notices = (*focal_notice(photograph.lens), *problem_notices(found.problems))
+    return len(found.bodies), len(found.people), notices

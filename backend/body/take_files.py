@@ -63,8 +63,11 @@ def import_take(folder: Path, job: BodyJob, progress: Progress) -> BodyResult:
     )
 
 
-def write_take(arguments: argparse.Namespace, who: str, progress: Progress) -> list[str]:
-    """The files of `python -m backend body` for a take; returns what was done, in lines. Raises PenumbraError."""
+def write_take(arguments: argparse.Namespace, who: str, progress: Progress) -> tuple[int, int, tuple[str, ...]]:
+    """The files of `python -m backend body` for a take. Raises PenumbraError.
+
+    Returns how many bodies were made, of how many people, and notices.
+    """
     footage, device = open_footage(arguments.image, arguments.focal), devices.pick("auto")
 
     def finding(stage: str, share: float) -> None:
@@ -77,8 +80,8 @@ def write_take(arguments: argparse.Namespace, who: str, progress: Progress) -> l
     if light:
         light.save(arguments.out / "light.json")
     write_overlay(arguments.out / "overlay.mp4", footage, found, lambda share: progress("Drawing", 0.9 + 0.1 * share))
-    count = f"{len(found.people)} of {len(found.tracks)} people in {footage.count} frames, in {arguments.out}."
-    return [count, *focal_notice(footage.lens), *problem_notices(found.problems)]
+    notices = (*focal_notice(footage.lens), *problem_notices(found.problems))
+    return len(found.people), len(found.tracks), notices
 
 
 def portraits(footage: Footage, found: Performances) -> dict[int, Portrait]:

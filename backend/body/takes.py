@@ -32,7 +32,7 @@ BATCH = 8  # frames that are reconstructed together
 SHAPED = 8  # frames, the best seen, whose fitted shapes make the take's
 # Seconds, the Gaussian's standard deviation: of the joints and of the place in the picture, and of the depth, which is
 # known from the person's size alone.
-POSE_S, DEPTH_S = 0.14, 0.3
+POSE_S, DEPTH_S = 0.1, 0.3
 LEAST_CERTAIN = 0.05
 
 _SIDED = {

@@ -25,10 +25,10 @@ WIDTH, SCALE = 460, 20.0  # of the dialog, pixels, and of its picture, icons
 class FromImage(RunsJob):
     """An operator that imports from the image `filepath`, which it asks for where it is not given.
 
-    models: the networks of which it needs one.
+    models: the networks of which it needs one. kinds: suffixes of what it imports from.
     """
 
-    models: tuple[str, ...] = ()
+    models = ("",)
     kinds = IMAGES
 
     bl_options = {"REGISTER"}  # the job makes its own step of undo  # noqa: RUF012
