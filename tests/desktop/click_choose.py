@@ -28,8 +28,10 @@ def scenario() -> Generator[float, None, None]:
     yield from until(lambda: browser() is not None, 10.0, "the file browser opens")
     browser().active_operator.who = "CHOSEN"
     yield from choose(PHOTOGRAPH)
-    yield from until(lambda: imports._asked is not None, 60.0, "people are looked for")
+    yield from until(lambda: jobs.latest() is not None and not jobs.running(), 60.0, "people are looked for")
     found = jobs.latest()
+    check(found.state == "done", f"people are found: {found.problem}")
+    yield from until(lambda: imports._asked is not None, 5.0, "they are shown")
     yield from shown("people")
     check(found.outcome.count == 2, "two are found")
     check(not bpy.data.objects.get("Person 2"), "nobody is imported before they are chosen")
