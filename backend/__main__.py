@@ -45,10 +45,25 @@ def main() -> int:
     shadow.add_argument("--softness", type=float, default=0.27, help="half-angle of the light, degrees")
     shadow.add_argument("--samples", type=int, default=3, help="of the trained generator, of which the best is taken")
     shadow.add_argument("--seed", type=int, default=0, help="of the trained generator")
-    body = commands.add_parser("body", help="posed, rigged bodies of the people in a photograph")
-    body.add_argument("image", type=Path)
-    body.add_argument("--out", type=Path, required=True, help="folder for overlay.png and a folder for each person")
-    body.add_argument("--person", type=int, default=0, metavar="N", help="only this one, counted from the left")
+    body = commands.add_parser("body", help="posed, rigged bodies of the people in a photograph, video or sequence")
+    body.add_argument("image", type=Path, help="a photograph, a video, or with --sequence one of its images")
+    body.add_argument("--out", type=Path, required=True, help="folder for the overlay and a folder for each person")
+    body.add_argument(
+        "--sequence", action="store_true", help="take all images that are numbered as this one for a moving picture"
+    )
+    body.add_argument(
+        "--person",
+        nargs="+",
+        default=["all"],
+        metavar="WHO",
+        help='"all", "largest", or numbers, counted from the left; in a moving picture, who is seen first comes first',
+    )
+    body.add_argument(
+        "--focal",
+        type=float,
+        default=0.0,
+        help="focal length in longer sides of the picture; else the photograph's own",
+    )
     body.add_argument("--refine", action="store_true", help="fit the body to silhouette and keypoints, seconds more")
     body.add_argument("--method", choices=("lasor", "bodynet"), default="lasor", help="the network that is asked")
     thing = commands.add_parser("object", help="mesh, parts, albedo, light and camera of the object in a photograph")

@@ -7,24 +7,92 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .protocol import Result, read_job, read_result, reading_result, write_job
+from .protocol import PenumbraError, Result, read_job, read_result, reading_result, write_job
+
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv")
+ALL, LARGEST = "all", "largest"  # who of a picture is asked for; else numbers
+
+
+def is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEOS
+
+
+def numbers_of(who: str) -> tuple[int, ...]:
+    """The numbers in "1 3" or "1, 3". Raises PenumbraError where there are none, or other words."""
+    words = who.replace(",", " ").split()
+    if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise PenumbraError(f'"{who}" names no people.', 'Give numbers, counted from the left, such as "1 3".')
+    return tuple(dict.fromkeys(map(int, words)))
+
+
+@dataclass(frozen=True)
+class PeopleJob:
+    """What Blender asks for: who is in a photograph, or at the beginning of a take, to choose from.
+
+    image and sequence: as in `BodyJob`.
+    """
+
+    image: str
+    sequence: bool = False
+    device: str = "auto"
+
+    def save(self, folder: Path) -> None:
+        """Write ``job.json`` into the job folder."""
+        write_job(folder, "people", dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> PeopleJob:
+        """Read ``job.json``. Raises PenumbraError as `read_job` does."""
+        return cls(**read_job(folder)[1])
+
+
+@dataclass(frozen=True)
+class PeopleResult(Result):
+    """What the backend answers.
+
+    picture: ``.npy`` of (S, S, 4) uint8, sRGB-encoded RGBA, row 0 on top: the photograph with a numbered box about
+    each person, clear where it is not square; relative to the job folder.
+    boxes: left, top, right and bottom of each person, as shares of the photograph, from left to right.
+    largest: number of the person who covers most of it, 1 the first.
+    """
+
+    picture: str
+    boxes: tuple[tuple[float, float, float, float], ...]
+    largest: int
+    device: str
+    notices: tuple[str, ...] = field(default=())
+
+    @classmethod
+    @reading_result()
+    def load(cls, folder: Path) -> PeopleResult:
+        """Read ``result.json``. Raises PenumbraError."""
+        data = read_result(folder)
+        return cls(**{**data, "boxes": tuple(tuple(box) for box in data["boxes"])})
 
 
 @dataclass(frozen=True)
 class BodyJob:
-    """What Blender asks for: the bodies of the people in a photograph.
+    """What Blender asks for: the bodies of the people in a photograph, or their motions in a take.
 
-    image: absolute path. person: only this one, counted from the left, 1 the first; 0 asks for everybody.
+    image: absolute path; of a video, or of a frame of an image sequence where `sequence` asks for all of it.
+    who: ALL, LARGEST, or numbers, see `numbers_of`; counted from the left, 1 the first.
     refine: fit each body to what was seen of the person.
     method: "lasor" or "bodynet".
+    focal: focal length in the picture's longer sides; 0 takes the photograph's own.
     device: "auto", "cpu" or "cuda".
     """
 
     image: str
-    person: int = 0
+    who: str = ALL
     refine: bool = True
     method: str = "lasor"
+    sequence: bool = False
+    focal: float = 0.0
     device: str = "auto"
+
+    @property
+    def is_take(self) -> bool:
+        return self.sequence or is_video(Path(self.image))
 
     def save(self, folder: Path) -> None:
         """Write ``job.json`` into the job folder."""
@@ -40,12 +108,13 @@ class BodyJob:
 class BodyPerson:
     """One person's body; paths are relative to the job folder.
 
-    number: counted from the left, 1 the first.
+    number: counted from the left, 1 the first; in a take, those who are seen first come first.
     params: ``.npz`` with SMPL's "betas" (10,), "pose" (24, 3) axis-angle and "trans" (3,) metres, in the axes of the
-        camera that took the photograph: x right, y up, −z forward.
+        camera that took the photograph: x right, y up, −z forward. Of a take, "pose" is (F, 24, 3) and "trans" (F, 3),
+        for the "frames" (F,) from 0, one after the other; "seen" (F,) is False where a frame was filled in.
     texture: ``.png``, albedo, sRGB.
     surface: ``.npz`` of the voxels' surface, "vertices" (V, 3) in the same axes, "faces" (F, 3) and "part" (F,), the
-        body file's six; empty where the method has none.
+        body file's six; empty where the method has none, and in a take.
     """
 
     number: int
@@ -55,12 +124,25 @@ class BodyPerson:
 
 
 @dataclass(frozen=True)
+class TakeFacts:
+    """Of a take. path: the video, or the first image. first: number of its first image, 1 of a video. count: of frames.
+
+    fps: 0 where it is not known.
+    """
+
+    path: str
+    first: int
+    count: int
+    fps: float
+
+
+@dataclass(frozen=True)
 class BodyResult(Result):
-    """What the backend answers: bodies from left to right, and the camera that took the photograph.
+    """What the backend answers: bodies from left to right, and the camera that took the photograph or take.
 
     size: (width, height) of the picture; focal: in its pixels; the axis meets its centre. light: ``.json`` of the
     light probe that was found on the people, empty where they show too little of it; upright: ``.png`` of a photograph
-    whose file is stored on its side, else empty. Paths are relative to the job folder.
+    whose file is stored on its side, else empty. Paths are relative to the job folder. take: None for a photograph.
     """
 
     people: tuple[BodyPerson, ...]
@@ -72,6 +154,7 @@ class BodyResult(Result):
     device: str
     versions: dict[str, str]
     notices: tuple[str, ...] = field(default=())
+    take: TakeFacts | None = None
 
     @classmethod
     @reading_result()
@@ -79,7 +162,8 @@ class BodyResult(Result):
         """Read ``result.json``. Raises PenumbraError."""
         data = read_result(folder)
         people = tuple(BodyPerson(**person) for person in data["people"])
-        return cls(**{**data, "people": people, "size": tuple(data["size"])})
+        take = TakeFacts(**data["take"]) if data.get("take") else None
+        return cls(**{**data, "people": people, "size": tuple(data["size"]), "take": take})
 
 
 @dataclass(frozen=True)

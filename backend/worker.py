@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import protocol
-from .import_jobs import BodyJob, BodyResult, ObjectJob, ObjectResult
+from .import_jobs import BodyJob, BodyResult, ObjectJob, ObjectResult, PeopleJob, PeopleResult
 from .protocol import Cancelled, HarmonizeJob, HarmonizeResult, PenumbraError
 
 LOG_VARIABLE = "PENUMBRA_LOG"  # where our standard error goes to, for messages
@@ -32,9 +32,14 @@ QUIET_S = 0.1  # progress within one stage is reported no more often
 
 Progress = Callable[[str, float], None]
 Show = Callable[[str], None]  # gets the name of a new picture of the work in the job's folder
-Job = HarmonizeJob | BodyJob | ObjectJob
-Result = HarmonizeResult | BodyResult | ObjectResult
-JOBS: dict[str, type[Job]] = {"harmonize": HarmonizeJob, "body": BodyJob, "object": ObjectJob}  # by kind
+Job = HarmonizeJob | PeopleJob | BodyJob | ObjectJob
+Result = HarmonizeResult | PeopleResult | BodyResult | ObjectResult
+JOBS: dict[str, type[Job]] = {  # by kind
+    "harmonize": HarmonizeJob,
+    "people": PeopleJob,
+    "body": BodyJob,
+    "object": ObjectJob,
+}
 
 
 def serve() -> int:
@@ -49,7 +54,7 @@ def serve() -> int:
 
 def run_once(folder: Path) -> int:
     """Run the job of one folder with a progress line on the terminal. Returns the exit status."""
-    line = _TerminalLine()
+    line = TerminalLine()
     try:
         _perform(folder, line.show)
     except PenumbraError as problem:
@@ -191,6 +196,10 @@ def _noted(result: Result, notice: str) -> Result:
 
 def _do(job: Job, folder: Path, progress: Progress, show: Show | None) -> Result:
     """The imports are here, so that a first "hello" does not wait for them."""
+    if isinstance(job, PeopleJob):
+        from .body.choice import find_people
+
+        return find_people(folder, progress)
     if isinstance(job, BodyJob):
         from .body.bodies import import_bodies
 
@@ -238,7 +247,7 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-class _TerminalLine:
+class TerminalLine:
     """Progress for people: one line that is written over on a terminal, else one line a stage."""
 
     def __init__(self) -> None:

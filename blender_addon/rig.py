@@ -133,6 +133,36 @@ def bone_quaternions(armature: bpy.types.Object, poses: np.ndarray) -> np.ndarra
     return quaternion
 
 
+def animate(armature: bpy.types.Object, frames: np.ndarray, poses: np.ndarray, places: np.ndarray) -> None:
+    """Key the bones of the armature, which has no animation, in an action of its own.
+
+    frames: (F,) of the scene. poses: (F, 24, 3) axis-angle. places: (F, 3) by which the body moves, body space metres.
+    """
+    action = bpy.data.actions.new(f"{armature.name} motion")
+    animation = armature.animation_data_create()
+    animation.action = action
+    slot = action.slots.new(id_type="OBJECT", name=armature.name)
+    animation.action_slot = slot
+    bag = action.layers.new("Layer").strips.new(type="KEYFRAME").channelbag(slot, ensure=True)
+    quaternions, locations = bone_quaternions(armature, poses), root_locations(armature, places)
+    for j, joint in enumerate(JOINT_NAMES):
+        curves = {"rotation_quaternion": quaternions[:, j]} | ({} if j else {"location": locations})
+        group = bag.groups.new(joint)
+        for name, values in curves.items():
+            for k in range(values.shape[1]):
+                curve = bag.fcurves.new(f'pose.bones["{joint}"].{name}', index=k)
+                curve.group = group
+                _key(curve, frames, values[:, k])
+
+
+def _key(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray) -> None:
+    """One key a frame, between which the curve is straight."""
+    curve.keyframe_points.add(len(frames))
+    curve.keyframe_points.foreach_set("co", np.stack([frames, values], 1).astype(np.float32).ravel())
+    curve.keyframe_points.foreach_set("interpolation", np.ones(len(frames), np.int32))  # linear
+    curve.update()
+
+
 def root_locations(armature: bpy.types.Object, places: np.ndarray) -> np.ndarray:
     """(F, 3) location of the pelvis bone, in its own axes, that moves the body by places (F, 3), body space metres."""
     rest = np.array(armature.data.bones[JOINT_NAMES[0]].matrix_local.to_3x3())

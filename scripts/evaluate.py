@@ -8,6 +8,7 @@ WHAT is one of:
   characters  the whole job on rigged characters in panoramas, beside Cycles under the same light
   object      shapes, parts and poses of objects from pictures, or from codes fitted to unseen shapes
   body        LASOR, or BodyNet, on synthesized people that it has not seen, with and without occlusions
+  take        a rendered person in motion, recovered from the pictures: each frame by itself, and smoothed
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from backend.shading import evaluate
 from backend.shading.evaluate import results_table
 from backend.shading.network import ShadingNet
 from backend.shading.probe_network import ProbeNet
-from scripts import body_evaluation, object_evaluation, shadow_evaluation
+from scripts import body_evaluation, object_evaluation, shadow_evaluation, take_evaluation
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -114,6 +115,14 @@ def body(options: argparse.Namespace) -> None:
     _report(options, command, rows, devices.describe(devices.pick("cpu")), body_evaluation.tables)
 
 
+def take(options: argparse.Namespace) -> None:
+    """A rendered person in motion, recovered by MediaPipe, LASOR, fit and smoothing from the pictures alone."""
+    from backend.body.lasor.evaluate import results_table as table
+
+    rows, command = take_evaluation.measure(options)
+    _report(options, command, rows, devices.describe(devices.pick("cpu")), lambda r: table(r, take_evaluation.COLUMNS))
+
+
 def _tables(rows: list[dict]) -> str:
     """A table of each split."""
     return "\n".join(
@@ -170,6 +179,7 @@ def main() -> int:
     shadow_evaluation.add_arguments(_command(what, shadow))
     object_evaluation.add_arguments(_command(what, object_))
     body_evaluation.add_arguments(_command(what, body))
+    take_evaluation.add_arguments(_command(what, take))
     options = parser.parse_args()
     try:
         options.run(options)

@@ -30,6 +30,7 @@ SHOWN = {
     "PenumbraError": (0, 1),
     "Progress": (0,),
     "Outcome": (0,),
+    "PeopleFound": (0,),
     "Cancelled": (0,),
     "Job": (1,),
     "progress": (0,),

@@ -7,7 +7,6 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import cast
 
 import cv2
 import numpy as np
@@ -17,21 +16,18 @@ from trimesh.exchange.obj import export_obj
 
 from .. import device as devices
 from ..images import write_png
-from ..import_jobs import BodyJob, BodyPerson, BodyResult
-from ..photograph import Photograph, read_photograph, upright_copy
+from ..import_jobs import BodyJob, BodyPerson, BodyResult, is_video
+from ..photograph import Photograph, focal_notice, read_photograph, upright_copy
 from ..protocol import PenumbraError, replacing
-from ..shading import probe as probes
-from ..shading.network import ShadingNet
-from ..shading.probe import LightProbe
-from ..weights import load_model
-from .albedo import delight
+from ..worker import TerminalLine
+from . import take_files
 from .bodynet.surface import Surface
 from .gltf import write_glb
 from .lasor.raster import coverage
 from .model import BodyModel
-from .reconstruct import Body, Found, Progress, find_bodies
+from .portraits import Portrait, textures
+from .reconstruct import Body, Found, Progress, find_bodies, problem_notices
 from .rotations import axis_angles
-from .texture import body_texture
 
 
 def overlay(photograph: Photograph, found: Found) -> np.ndarray:
@@ -50,28 +46,8 @@ def overlay(photograph: Photograph, found: Found) -> np.ndarray:
     return shown
 
 
-def textures(
-    photograph: Photograph, found: Found, progress: Progress = lambda *_: None
-) -> tuple[dict[int, np.ndarray], LightProbe | None]:
-    """Albedo textures of the bodies by number, (S, S, 3) linear, and the light that the people are seen in.
-
-    None where nobody shows enough of the light; the texture then has the photograph's own colours.
-    """
-    network, data = cast(ShadingNet, load_model("shadingnet")[0]), BodyModel.load().body
-    made: dict[int, np.ndarray] = {}
-    lights: list[LightProbe] = []
-    for step, (number, body) in enumerate(found.bodies.items()):
-        progress("Taking the light from the texture", step / len(found.bodies))
-        mesh, mask = body.mesh(f"person {number + 1}"), found.people[number].mask
-        parts = data.extra["face_parts6"].astype(np.int64)
-        delit = delight(photograph.picture, photograph.camera, mesh, parts, mask, network)
-        colour, known = (delit.albedo, delit.known) if delit else (photograph.picture, mask > 0.5)
-        made[number] = body_texture(data, mesh, photograph.camera, colour, known)
-        if delit:
-            lights.append(delit.light)
-    if not lights:
-        return made, None
-    return made, probes.mean(lights, [light.confidence + 1e-3 for light in lights], np.eye(3))
+def portraits(photograph: Photograph, found: Found) -> dict[int, Portrait]:
+    return {number: Portrait(photograph, found.people[number], body) for number, body in found.bodies.items()}
 
 
 def write_params(path: Path, photograph: Photograph, body: Body) -> None:
@@ -90,18 +66,26 @@ def write_surface(path: Path, surface: Surface) -> None:
 
 def import_bodies(folder: Path, progress: Progress) -> BodyResult:
     """Do the `BodyJob` in `folder`; writes ``result.json`` and its files there. Raises PenumbraError."""
-    job, started = BodyJob.load(folder), time.perf_counter()
+    job = BodyJob.load(folder)
+    result = take_files.import_take(folder, job, progress) if job.is_take else _import_photograph(folder, job, progress)
+    result.save(folder)
+    return result
+
+
+def _import_photograph(folder: Path, job: BodyJob, progress: Progress) -> BodyResult:
+    started = time.perf_counter()
     progress("Reading the photograph", 0.0)
-    photograph, device = read_photograph(Path(job.image)), devices.pick(job.device)
+    photograph, device = read_photograph(Path(job.image), job.focal), devices.pick(job.device)
     found = find_bodies(
         photograph,
-        job.person,
+        job.who,
         job.refine,
         device,
         lambda stage, share: progress(stage, 0.05 + 0.55 * share),
         job.method,
     )
-    painted, light = textures(photograph, found, lambda stage, share: progress(stage, 0.6 + 0.4 * share))
+    shown = portraits(photograph, found)
+    painted, light = textures(shown, lambda stage, share: progress(stage, 0.6 + 0.4 * share))
     written = []
     for number, body in found.bodies.items():
         surface = f"surface_{number + 1}.npz" if body.surface else ""
@@ -113,7 +97,7 @@ def import_bodies(folder: Path, progress: Progress) -> BodyResult:
         written.append(person)
     if light:
         light.save(folder / "light.json")
-    result = BodyResult(
+    return BodyResult(
         tuple(written),
         photograph.size,
         photograph.focal,
@@ -122,10 +106,8 @@ def import_bodies(folder: Path, progress: Progress) -> BodyResult:
         {"Import": time.perf_counter() - started},
         device.type,
         devices.versions(),
-        tuple(f"Person {number + 1}: {problem}" for number, problem in found.problems.items()),
+        (*focal_notice(photograph.lens), *problem_notices(found.problems)),
     )
-    result.save(folder)
-    return result
 
 
 def write(folder: Path, photograph: Photograph, body: Body, texture: np.ndarray) -> None:
@@ -152,20 +134,32 @@ def _write_obj(path: Path, mesh: trimesh.Trimesh) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`python -m backend body`: people are numbered from left to right. 0, or 1 where nobody can be reconstructed."""
+    who, line = " ".join(arguments.person), TerminalLine()
     try:
-        photograph = read_photograph(arguments.image)
-        device = devices.pick("auto")
-        found = find_bodies(photograph, arguments.person, arguments.refine, device, method=arguments.method)
-        painted, light = textures(photograph, found)
-        for number, body in found.bodies.items():
-            write(arguments.out / str(number + 1), photograph, body, painted[number])
-        if light:
-            light.save(arguments.out / "light.json")
-        write_png(arguments.out / "overlay.png", overlay(photograph, found))
+        if arguments.sequence or is_video(arguments.image):
+            made, seen, notices = take_files.write_take(arguments, who, line.show)
+        else:
+            made, seen, notices = _write_photograph(arguments, who)
     except PenumbraError as problem:
+        line.end()
         print(problem, file=sys.stderr)
         return 1
-    print(f"{len(found.bodies)} of {len(found.people)} people, numbered from left to right, in {arguments.out}.")
-    for number, problem in found.problems.items():
-        print(f"Person {number + 1}: {problem}")
+    line.end()
+    print(f"{made} of {seen} people, numbered from left to right, in {arguments.out}.")
+    for notice in notices:
+        print(notice)
     return 0
+
+
+def _write_photograph(arguments: argparse.Namespace, who: str) -> tuple[int, int, tuple[str, ...]]:
+    """Returns how many bodies were made, of how many people, and notices."""
+    photograph = read_photograph(arguments.image, arguments.focal)
+    found = find_bodies(photograph, who, arguments.refine, devices.pick("auto"), method=arguments.method)
+    painted, light = textures(portraits(photograph, found))
+    for number, body in found.bodies.items():
+        write(arguments.out / str(number + 1), photograph, body, painted[number])
+    if light:
+        light.save(arguments.out / "light.json")
+    write_png(arguments.out / "overlay.png", overlay(photograph, found))
+    notices = (*focal_notice(photograph.lens), *problem_notices(found.problems))
+    return len(found.bodies), len(found.people), notices

@@ -57,12 +57,17 @@ def people(picture: np.ndarray) -> list[Person]:
 
     Raises PenumbraError where nobody is found, or MediaPipe is not installed.
     """
+    if found := people_if_any(picture):
+        return found
+    raise PenumbraError("No person was found in the picture.", "Choose a picture in which people are seen well.")
+
+
+def people_if_any(picture: np.ndarray) -> list[Person]:
+    """As `people`, empty where nobody is found."""
     circles = _circles(picture)
     with _mediapipe().solutions.pose.Pose(static_image_mode=True, enable_segmentation=True) as pose:
         found = [person for circle in circles if (person := _look(pose, picture, circle))]
-    if not found:
-        raise PenumbraError("No person was found in the picture.", "Choose a picture in which people are seen well.")
-    apart = separated(found)
+    apart = separated(found) if found else []
     return sorted(
         apart, key=lambda person: float((person.mask.sum(0) * np.arange(len(picture[0]))).sum() / person.mask.sum())
     )

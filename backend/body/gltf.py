@@ -51,12 +51,17 @@ def write_glb(
     size: tuple[int, int],
     focal: float,
     texture: bytes = b"",
+    times: np.ndarray | None = None,
 ) -> None:
     """Write the body in the T-pose with its skin, an armature of SMPL's joints in its pose, and the picture's camera.
 
     betas: (10,). rotations: (24, 3, 3), each relative to its parent. place: (3,) where the body's origin is in camera
     space, metres. size: (width, height) of the picture, and focal: pixels. texture: a PNG file of the body's albedo.
+    times: (F,) seconds of an animation, whose rotations are (F, 24, 3, 3) and places (F, 3).
     """
+    moving = () if times is None else (times, rotations, place)
+    if moving:
+        rotations, place = rotations[0], place[0]
     vertices, joints = body.shaped(betas)
     normals = vertex_normals(vertices, body.faces)
     number, uv, faces = _along_seams(body)
@@ -99,6 +104,9 @@ def write_glb(
         "bufferViews": buffer.views,
         "buffers": [{"byteLength": len(buffer.data)}],
     }
+    if moving:
+        scene["animations"] = [_animation(buffer, *moving)]
+        scene["buffers"] = [{"byteLength": len(buffer.data)}]
     if texture:
         scene["images"] = [{"bufferView": buffer.view(texture), "mimeType": "image/png"}]
         scene["textures"] = [{"source": 0}]
@@ -110,6 +118,23 @@ def write_glb(
         file.write(struct.pack("<4sII", b"glTF", 2, length))
         file.write(struct.pack("<I4s", len(text), b"JSON") + text)
         file.write(struct.pack("<I4s", len(buffer.data), b"BIN\0") + buffer.data)
+
+
+def _animation(buffer: _Buffer, times: np.ndarray, rotations: np.ndarray, places: np.ndarray) -> dict[str, Any]:
+    """Of the joints' rotations, and of the place of the root, the node after them."""
+    moment = buffer.add(np.float32(times)[:, None], "SCALAR", _FLOAT, ends=True)
+    turns = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_quat().reshape(*rotations.shape[:2], 4)
+    # Neighbouring keys on one hemisphere: not all programs take the short way between two quaternions.
+    turns[1:] *= np.cumprod(np.where((turns[1:] * turns[:-1]).sum(-1) < 0, -1, 1), axis=0)[..., None]
+    curves = [(j, "rotation", buffer.add(np.float32(turns[:, j]), "VEC4", _FLOAT)) for j in range(turns.shape[1])]
+    curves.append((len(JOINT_NAMES), "translation", buffer.add(np.float32(places), "VEC3", _FLOAT)))
+    return {
+        "name": "take",
+        "samplers": [{"input": moment, "output": values, "interpolation": "LINEAR"} for _, _, values in curves],
+        "channels": [
+            {"sampler": number, "target": {"node": node, "path": path}} for number, (node, path, _) in enumerate(curves)
+        ],
+    }
 
 
 def _along_seams(body: BodyData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..import_jobs import ALL, LARGEST, numbers_of
 from ..photograph import Photograph
 from ..protocol import CHARACTER, Mesh, PenumbraError
 from ..weights import load_model
@@ -66,39 +67,54 @@ class Found:
 
 def find_bodies(
     photograph: Photograph,
-    only: int,
+    who: str,
     refine: bool,
     device: torch.device,
     progress: Progress = lambda *_: None,
     method: str = "lasor",
 ) -> Found:
-    """Everybody's body, or that of one person `only`, counted from the left, 1 the first.
+    """The bodies of those who are asked for, see `import_jobs.BodyJob`.
 
     method: of `METHODS`. Raises PenumbraError where nobody can be reconstructed, or the method has no weights.
     """
-    progress(f"Loading {METHODS[method]}", 0.0)
-    network = cast(Lasor | BodyNet, load_model(method)[0]).to(device)
+    network = load_network(method, device, progress)
     progress("Finding people", 0.05)
     found = people(photograph.encoded)
-    return bodies_of(found, only, network, photograph.focal, refine, lambda share: progress("Reconstructing", share))
+    return bodies_of(found, who, network, photograph.focal, refine, lambda share: progress("Reconstructing", share))
+
+
+def load_network(method: str, device: torch.device, progress: Progress = lambda *_: None) -> Lasor | BodyNet:
+    """Raises PenumbraError where the method has no weights."""
+    progress(f"Loading {METHODS[method]}", 0.0)
+    return cast(Lasor | BodyNet, load_model(method)[0]).to(device)
+
+
+def asked(who: str, areas: Sequence[float]) -> list[int]:
+    """The numbers from 0 of those people who are asked for. areas: that each covers. Raises PenumbraError."""
+    if who == ALL:
+        return list(range(len(areas)))
+    if who == LARGEST:
+        return [int(np.argmax(areas))]
+    numbers = numbers_of(who)
+    if absent := [number for number in numbers if number > len(areas)]:
+        raise PenumbraError(f"There is no person {absent[0]} in the picture.", f"Choose one of 1 to {len(areas)}.")
+    return [number - 1 for number in numbers]
 
 
 def bodies_of(
     found: list[Person],
-    only: int,
+    who: str,
     network: Lasor | BodyNet,
     focal: float,
     refine: bool,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Found:
     """`find_bodies` for people who are found already."""
-    if only and not 1 <= only <= len(found):
-        raise PenumbraError(f"There is no person {only} in the picture.", f"Choose one of 1 to {len(found)}.")
     bodies: dict[int, Body] = {}
     problems: dict[int, PenumbraError] = {}
-    asked = [only - 1] if only else list(range(len(found)))
-    for step, number in enumerate(asked):
-        progress(0.5 + 0.5 * step / len(asked))
+    chosen = asked(who, [float((person.mask > 0.5).sum()) for person in found])
+    for step, number in enumerate(chosen):
+        progress(0.5 + 0.5 * step / len(chosen))
         try:
             bodies[number] = reconstruct(found, number, network, focal, refine)
         except PenumbraError as problem:
@@ -106,6 +122,11 @@ def bodies_of(
     if not bodies:
         raise next(iter(problems.values()))
     return Found(found, bodies, problems)
+
+
+def problem_notices(problems: dict[int, PenumbraError]) -> tuple[str, ...]:
+    """What the artist is told of people, by their numbers from 0, who could not be reconstructed."""
+    return tuple(f"Person {number + 1}: {problem}" for number, problem in problems.items())
 
 
 @torch.inference_mode()
@@ -139,12 +160,20 @@ def _on_processor(estimate: Estimate) -> Estimate:
 
 @torch.inference_mode(False)
 def _refined(estimate: Estimate, seen: Sight, person: Person, others: np.ndarray) -> Estimate:
-    """Fitted to what was seen. others: (H, W) coverage by other people, behind whom anything may be."""
+    """Fitted to what was seen. others: (H, W) coverage by other people."""
+    start = Estimate(estimate.camera.clone(), estimate.rotations.clone(), estimate.betas.clone())
+    return Refiner(BodyModel.load(coarse=True))(start, *evidence(seen, person, others))
+
+
+@torch.inference_mode(False)
+def evidence(seen: Sight, person: Person, others: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What a `Refiner` fits a body to: points (1, 17, 2), confidence (1, 17), mask and unknown (1, 128, 128).
+
+    others: (H, W) coverage by other people, behind whom anything may be.
+    """
     known = torch.from_numpy((others < 0.5).astype(np.float32))[None, None]
     centre, side = torch.from_numpy(seen.centre)[None], torch.tensor([seen.side])
     unknown = 1 - crop(known, centre, side, TARGET)[:, 0]  # beyond the picture as well
     confidence = torch.from_numpy(person.confidence * seen.found).float()[None]
-    start = Estimate(estimate.camera.clone(), estimate.rotations.clone(), estimate.betas.clone())
     mask = F.avg_pool2d(seen.proxy[:, :1].clone(), seen.proxy.shape[-1] // TARGET)[:, 0]
-    points: Tensor = torch.from_numpy(seen.points)[None].float()
-    return Refiner(BodyModel.load(coarse=True))(start, points, confidence, mask, unknown)
+    return torch.from_numpy(seen.points)[None].float(), confidence, mask, unknown

@@ -116,7 +116,7 @@ def _window(
 ) -> Iterator[Moment]:
     person = _person(int(random.choice(SPLITS[sources.split])))
     clip = _clip(sources, person.joints, random, count)
-    poses = [_posed(person, clip.pose[f], clip.trans[f]) for f in range(0, count * STRIDE, STRIDE)]
+    poses = [posed_skins(person, clip.pose[f], clip.trans[f]) for f in range(0, count * STRIDE, STRIDE)]
     level = min(float(skin.mesh.vertices[:, 2].min()) for skins in poses for skin in skins)
     rig = _Rig.draw(clip, person.joints, random)
     first = int(clip.name.rpartition("@")[2])
@@ -162,7 +162,7 @@ def _person(seed: int) -> Person:
     return make_person(seed)
 
 
-def _posed(person: Person, pose: np.ndarray, trans: np.ndarray) -> list[Skin]:
+def posed_skins(person: Person, pose: np.ndarray, trans: np.ndarray) -> list[Skin]:
     """The person's parts in a pose, in world space."""
     skins = []
     for posed in pose_person(person, pose, trans):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from backend.body.data import JOINT_NAMES
 from backend.body.figure import Part
 from backend.body.people import Person
 from scripts import extension
@@ -88,28 +87,7 @@ def apply_pose_sequence(
     Replaces the armature's action. Sets the scene's frame range and, where fps is a whole number, its rate.
     """
     count = len(poses)
-    frames = np.arange(first_frame, first_frame + count, dtype=np.float32)
-    action = bpy.data.actions.new(f"{armature.name} motion")
-    animation = armature.animation_data_create()
-    animation.action = action
-    slot = action.slots.new(id_type="OBJECT", name=armature.name)
-    animation.action_slot = slot
-    strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
-    curves = strip.channelbag(slot, ensure=True).fcurves
-    quaternions = rig.bone_quaternions(armature, poses)
-    for j, joint in enumerate(JOINT_NAMES):
-        path = f'pose.bones["{joint}"].rotation_quaternion'
-        for k in range(4):
-            _key(curves.new(path, index=k), frames, quaternions[:, j, k])
-    for k, values in enumerate(rig.root_locations(armature, trans).T):
-        _key(curves.new(f'pose.bones["{JOINT_NAMES[0]}"].location', index=k), frames, values)
+    rig.animate(armature, np.arange(first_frame, first_frame + count), poses, trans)
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = first_frame, first_frame + count - 1
     scene.render.fps, scene.render.fps_base = round(fps), round(fps) / fps
-
-
-def _key(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray) -> None:
-    curve.keyframe_points.add(len(frames))
-    curve.keyframe_points.foreach_set("co", np.stack([frames, values.astype(np.float32)], 1).ravel())
-    curve.keyframe_points.foreach_set("interpolation", np.ones(len(frames), np.int32))  # linear
-    curve.update()

@@ -41,7 +41,7 @@ def _work(job_id: str, folder: Path) -> None:
         time.sleep(0.02)
     if _behaviour in ("render", *_SPOILT):
         kind = json.loads((folder / "job.json").read_text())["kind"]
-        {"harmonize": _render, "body": _make_bodies, "object": _make_object}[kind](folder)
+        {"harmonize": _render, "people": _show_people, "body": _make_bodies, "object": _make_object}[kind](folder)
         _spoil(folder)
     return _send("done", id=job_id)
 
@@ -142,12 +142,15 @@ def _make_bodies(folder: Path) -> None:
     import numpy as np
 
     random, people = np.random.default_rng(7), []
-    for number in (1, 2):
+    job = json.loads((folder / "job.json").read_text())
+    take = job["sequence"] or job["image"].endswith(".avi")
+    for number in (1, 2) if job["who"] == "all" else map(int, job["who"].split()):
         facts = {"betas": random.normal(0, 1, 10), "pose": random.normal(0, 0.3, (24, 3))}
-        np.savez(folder / f"params_{number}.npz", trans=(number - 1.5, 0.2 * number, -4.0), **facts)
+        facts["trans"] = (number - 1.5, 0.2 * number, -4.0)
+        np.savez(folder / f"params_{number}.npz", **(_moving(facts, number) if take else facts))
         _write_image(folder / f"texture_{number}.png", (8, 8), (0.5, 0.25, 0.125), "PNG")
         person = {"number": number, "params": f"params_{number}.npz", "texture": f"texture_{number}.png"}
-        if json.loads((folder / "job.json").read_text())["method"] == "bodynet":
+        if job["method"] == "bodynet":
             corners = np.eye(4, 3, -1) + np.array([number, 0, -4])
             faces, part = [(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)], [1, 2, 2, 6]
             np.savez(folder / f"surface_{number}.npz", vertices=corners, faces=np.array(faces), part=part)
@@ -156,7 +159,30 @@ def _make_bodies(folder: Path) -> None:
     (folder / "light.json").write_text("{}")
     camera = {"size": [320, 200], "focal": 320 * 40 / 36, "light": "light.json", "upright": ""}
     facts = {"seconds": {}, "device": "cpu", "versions": {}, "notices": ["Person 3: too small."]}
-    (folder / "result.json").write_text(json.dumps({"people": people, **camera, **facts}))
+    told = {"path": job["image"], "first": 7, "count": 10, "fps": 30000 / 1001} if take else None
+    (folder / "result.json").write_text(json.dumps({"people": people, **camera, **facts, "take": told}))
+
+
+def _moving(facts: dict, number: int) -> dict:
+    """Six frames from `number` on, in which the left elbow bends and the body walks to the right and away."""
+    import numpy as np
+
+    pose, trans = np.repeat(facts["pose"][None], 6, 0), np.repeat(np.array(facts["trans"])[None], 6, 0)
+    pose[:, 18, 1] = np.linspace(0.0, -1.5, 6)
+    trans += np.linspace((0, 0, 0), (0.5, 0.1, -1.0), 6)
+    frames = np.arange(6) + number
+    return {**facts, "pose": pose, "trans": trans, "frames": frames, "seen": np.ones(6, bool)}
+
+
+def _show_people(folder: Path) -> None:
+    """Two people in a grey square."""
+    import numpy as np
+
+    with (folder / "people.npy").open("wb") as file:
+        np.save(file, np.full((32, 32, 4), 128, np.uint8))
+    boxes = [[0.1, 0.1, 0.4, 0.9], [0.5, 0.0, 0.9, 1.0]]
+    result = {"picture": "people.npy", "boxes": boxes, "largest": 2, "device": "cpu", "notices": []}
+    (folder / "result.json").write_text(json.dumps(result))
 
 
 def _make_object(folder: Path) -> None:
@@ -194,7 +220,7 @@ def main() -> None:
         sys.exit(1)
     if _behaviour in ("mute", "slow"):
         time.sleep(60 if _behaviour == "mute" else 1)
-    version = 999 if _behaviour == "stranger" else 5
+    version = 999 if _behaviour == "stranger" else 6
     _send("hello", protocol=version, device="cpu", versions={"python": sys.version.split()[0]})
     if _behaviour == "leaves":
         return

@@ -127,6 +127,11 @@ def test_import_button(installed, photograph):
     assert names == ["file_browser", "file_browser", "importing", "imported"]
 
 
+def test_people_are_chosen_in_a_dialog(installed, emulated, photograph):
+    names = run_scenario(installed, "click_choose.py", str(photograph), environment=emulated)
+    assert names == ["file_browser", "people", "one_imported"]
+
+
 @pytest.mark.parametrize("network", [False, True])
 def test_import_object_button(installed, emulated, photograph, network):
     weights = installed[1] / f"weights_{network}"

@@ -14,6 +14,7 @@ from ...protocol import Camera
 from ...rays.camera import crop_camera, project
 from ...rays.scene import RayScene
 from ...shading import traced
+from ...shading.environments import Environment
 from ...shading.moments import Z_UP, Moment, Shot
 from ...shading.photograph import expose, photograph, seen, view_directions
 from ...shading.visibility import cell_visibility, extrapolate, sun_visibility
@@ -44,24 +45,28 @@ def _picture(
     into_camera = np.linalg.inv(shot.camera.world_from_camera)
     skins = [skin.moved(into_camera) for skin in moment.skins]
     crop = _crop(shot.camera, np.concatenate([skin.mesh.vertices for skin in skins]), random, size)
+    layers, shading = lit(skins, crop, moment.lights[0])
+    plate = seen(moment.lights[0].picture, view_directions(crop, size))
+    alpha = layers.alpha[..., None]
+    mean = (shading * alpha).sum((0, 1)) / max(float(alpha.sum()), 1.0)
+    shown = alpha * layers.albedo * shading + (1 - alpha) * plate
+    picture = photograph(shown * expose(plate, mean, random), random)
+    covered = np.round(layers.alpha * 255).astype(np.uint8)
+    return {"picture": picture, "alpha": covered, **_truth(moment, into_camera, crop, body, size)}
+
+
+def lit(skins: list[traced.Skin], camera: Camera, environment: Environment) -> tuple[traced.Layers, np.ndarray]:
+    """What the camera sees of a person, skins in camera space, and the person's shading (H, W, 3) by a light."""
     scene = RayScene([skin.mesh for skin in skins])
-    layers = traced.see(skins, crop, scene)
-    environment = moment.lights[0]
-    probe = traced.Light.of(environment).probe(shot.camera.world_from_camera)
+    layers = traced.see(skins, camera, scene)
+    probe = traced.Light.of(environment).probe(camera.world_from_camera)
     surface = layers.surface
-    shading = np.zeros((size, size, 3), np.float32)
+    shading = np.zeros((camera.height, camera.width, 3), np.float32)
     visibility = cell_visibility(scene, surface).astype(np.float32)
     shading[surface.valid] = probe.shade(
         visibility, surface.normal[surface.valid], sun_visibility(scene, surface, probe.suns)
     )
-    shading = extrapolate(shading, surface.valid, layers.alpha > 0)
-    plate = seen(environment.picture, view_directions(crop, size))
-    alpha = layers.alpha[..., None]
-    mean = (shading * alpha).sum((0, 1)) / max(float(alpha.sum()), 1.0)
-    lit = alpha * layers.albedo * shading + (1 - alpha) * plate
-    picture = photograph(lit * expose(plate, mean, random), random)
-    covered = np.round(layers.alpha * 255).astype(np.uint8)
-    return {"picture": picture, "alpha": covered, **_truth(moment, into_camera, crop, body, size)}
+    return layers, extrapolate(shading, surface.valid, layers.alpha > 0)
 
 
 def _crop(camera: Camera, points: np.ndarray, random: np.random.Generator, size: int) -> Camera:

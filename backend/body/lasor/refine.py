@@ -42,12 +42,23 @@ class Refiner:
         return KEYPOINTS * (confidence * away).sum(1) / confidence.sum(1).clamp(min=1) + SILHOUETTE * wrong
 
     def __call__(
-        self, start: Estimate, points: Tensor, confidence: Tensor, mask: Tensor, unknown: Tensor, steps: int = STEPS
+        self,
+        start: Estimate,
+        points: Tensor,
+        confidence: Tensor,
+        mask: Tensor,
+        unknown: Tensor,
+        steps: int = STEPS,
+        keep_shape: bool = False,
     ) -> Estimate:
-        """The estimate of least energy met in `steps` steps of Adam; that of the start where none was less."""
+        """The estimate of least energy met in `steps` steps of Adam; that of the start where none was less.
+
+        keep_shape: fit camera and pose alone.
+        """
         begun = six_from_matrices(start.rotations)
         free = [x.detach().clone().requires_grad_() for x in (start.camera, begun, start.betas)]
-        descent = torch.optim.Adam([{"params": free[:2], "lr": RATE}, {"params": free[2:], "lr": 5 * RATE}])
+        shape_rate = 0 if keep_shape else 5 * RATE
+        descent = torch.optim.Adam([{"params": free[:2], "lr": RATE}, {"params": free[2:], "lr": shape_rate}])
         seen = (points, confidence, mask, unknown)
         best, least = [x.detach().clone() for x in free], torch.full_like(start.camera[:, 0], torch.inf)
         for step in range(steps + 1):

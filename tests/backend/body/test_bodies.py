@@ -2,6 +2,7 @@
 """From photographs to rigged bodies: who is seen, where the bodies are, and what the files hold."""
 
 import json
+import math
 import struct
 
 import cv2
@@ -25,7 +26,7 @@ from backend.body.lasor.raster import coverage
 from backend.body.model import BodyModel
 from backend.body.poses import limit_poses
 from backend.body.rotations import rotation_matrices, six_from_matrices
-from backend.photograph import Photograph, read_photograph, write_upright
+from backend.photograph import Photograph, focal_notice, read_photograph, write_upright
 from backend.protocol import PenumbraError
 
 TINY = LasorConfig(widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1), hidden=32)
@@ -61,7 +62,7 @@ def test_bodies_stand_where_they_were_seen(tmp_path):
     torch.manual_seed(0)
     network, found = Lasor(TINY).eval(), [person(-0.6), person(0.4)]
     photograph = Photograph(np.full((400, 400, 3), 0.5, np.float32), 560.0)
-    made = reconstruct.bodies_of(found, 0, network, photograph.focal, refine=False)
+    made = reconstruct.bodies_of(found, "all", network, photograph.focal, refine=False)
     assert list(made.bodies) == [0, 1]
     assert not made.problems
     assert made.bodies[0].place[0] < made.bodies[1].place[0]
@@ -80,7 +81,7 @@ def test_bodies_stand_where_they_were_seen(tmp_path):
     assert shown.shape == (400, 400, 3)
     assert (shown[0, 0] == 0.5).all()
     with pytest.raises(PenumbraError, match="no person 3"):
-        reconstruct.bodies_of(found, 3, network, photograph.focal, refine=False)
+        reconstruct.bodies_of(found, "1 3", network, photograph.focal, refine=False)
 
 
 def test_refined_bodies_cover_more_of_what_was_seen():
@@ -205,6 +206,31 @@ def test_photographs_are_turned_as_the_camera_was_held(tmp_path):
     plain = read_photograph(tmp_path / "print.jpg")
     assert plain.picture[:, :100].mean() > 0.9
     assert plain.focal == pytest.approx(1280 * 50 / 36)
+
+
+@pytest.mark.parametrize(
+    ("facts", "lens"),
+    [
+        ({0xA405: 28}, 28.0),
+        ({0xA405: 28, 0x920A: 4.25}, 28.0),  # what the camera says of 35 mm film goes first
+        ({0x920A: 35.0, 0xA20E: 4000 / 2.34, 0xA20F: 3000 / 1.56, 0xA210: 3}, 35 * 43.27 / math.hypot(23.4, 15.6)),
+        ({0x920A: 35.0, 0xA20E: 25.4 * 40 / 23.4, 0xA20F: 25.4 * 30 / 15.6}, 35 * 43.27 / math.hypot(23.4, 15.6)),
+        ({0x920A: 35.0}, 0.0),  # the sensor is not known
+        ({0x920A: 35.0, 0xA20E: 1.0, 0xA20F: 1.0, 0xA210: 2}, 0.0),  # a sensor of a metre
+        ({0xA405: 0}, 0.0),
+    ],
+)
+def test_the_focal_length_is_the_photograph_s_own(tmp_path, facts, lens):
+    """EXIF's FocalLengthIn35mmFilm, FocalLength, FocalPlaneXResolution, FocalPlaneYResolution and their unit."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update(facts if facts.get(0xA20E, 0) < 1000 else {**facts, 0xA002: 4000, 0xA003: 3000})
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "taken.jpg", exif=exif)
+    photograph = read_photograph(tmp_path / "taken.jpg")
+    assert photograph.lens == pytest.approx(lens, rel=1e-3)
+    assert photograph.focal == pytest.approx(lens / 43.27 * 50 if lens else 40 * 50 / 36, rel=1e-3)
+    assert len(focal_notice(photograph.lens)) == bool(lens)
+    given = read_photograph(tmp_path / "taken.jpg", 2.0)
+    assert (given.focal, given.lens) == (80.0, 0.0)
 
 
 def test_several_people_are_found_in_a_photograph():

@@ -13,11 +13,12 @@ import torch
 from skimage import data
 
 from backend.body.bodies import import_bodies
+from backend.body.choice import find_people
 from backend.body.lasor import evaluate
 from backend.body.lasor.network import Lasor
 from backend.body.model import BodyModel
 from backend.body.poses import pose_bank
-from backend.import_jobs import BodyJob, BodyResult
+from backend.import_jobs import BodyJob, BodyResult, PeopleJob, PeopleResult, TakeFacts
 from backend.protocol import PenumbraError
 from backend.shading.probe import LightProbe
 from backend.weights import load_model
@@ -57,6 +58,50 @@ def test_a_photograph_becomes_a_body_in_its_place(tmp_path: Path) -> None:
     blue, _, red = np.median(seen, 0)
     assert red > 1.5 * blue, "the suit is orange"
     assert 0 <= LightProbe.load(tmp_path / result.light).confidence <= 1
+
+
+def test_a_take_becomes_a_motion(tmp_path: Path) -> None:
+    """The astronaut, moved to the right from frame to frame; nobody in the third."""
+    pytest.importorskip("mediapipe")
+    one = cv2.resize(data.astronaut(), (256, 256))[..., ::-1]
+    for frame in range(4):
+        picture = np.full((256, 420, 3), 128, np.uint8)
+        if frame != 2:
+            picture[:, 20 + 40 * frame : 276 + 40 * frame] = one
+        cv2.imwrite(str(tmp_path / f"take_{frame + 5:02}.png"), picture)
+    BodyJob(str(tmp_path / "take_06.png"), "largest", refine=False, sequence=True, focal=1.5).save(tmp_path)
+    stages: list[tuple[str, float]] = []
+    import_bodies(tmp_path, lambda stage, share: stages.append((stage, share)))
+    shares = [share for _, share in stages]
+    assert shares == sorted(shares)
+    result = BodyResult.load(tmp_path)
+    assert result.take == TakeFacts(str(tmp_path / "take_05.png"), 5, 4, 0.0)
+    assert (result.size, result.focal) == ((420, 256), 630.0)
+    (person,) = result.people
+    with np.load(tmp_path / person.params) as params:
+        assert params["pose"].shape == (4, 24, 3)
+        assert list(params["seen"]) == [True, True, False, True]
+        across = 630 * params["trans"][:, 0] / -params["trans"][:, 2]
+    assert np.diff(across) == pytest.approx([40, 40, 40], abs=12)
+    texture = cv2.imread(str(tmp_path / person.texture))
+    assert texture[..., 2].mean() > texture[..., 0].mean(), "the suit is orange"
+
+
+def test_people_are_numbered_in_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("mediapipe")
+    one = cv2.resize(data.astronaut(), (256, 256))[..., ::-1]
+    cv2.imwrite(str(tmp_path / "two.png"), np.concatenate([one, one[:, ::-1]], 1))
+    PeopleJob(str(tmp_path / "two.png")).save(tmp_path)
+    find_people(tmp_path, lambda *_: None)
+    result = PeopleResult.load(tmp_path)
+    left, right = result.boxes
+    assert left[0] < 0.22 < left[2] < right[0] < 0.78 < right[2]  # where their noses are
+    picture = np.load(tmp_path / result.picture)
+    assert picture.shape == (512, 512, 4)
+    assert (picture[:120, :, 3] == 0).all()
+    assert (picture[140:370, :, 3] == 255).all()
+    frame = (picture[..., :3] == (120, 255, 120)).all(-1)
+    assert frame[:, round(512 * right[0]) - 3 : round(512 * right[0]) + 3].any(1).sum() > 200
 
 
 def test_a_photograph_of_nobody_is_one_plain_sentence(tmp_path: Path) -> None:
