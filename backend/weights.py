@@ -51,6 +51,12 @@ def _probenet(network: dict[str, Any]) -> nn.Module:
     return ProbeNet(ProbeNetConfig.from_json(network))
 
 
+def _paired(network: dict[str, Any]) -> nn.Module:
+    from .shading.paired import PairedConfig, PairedNet
+
+    return PairedNet(PairedConfig.from_json(network))
+
+
 def _lasor(network: dict[str, Any]) -> nn.Module:
     from .body.lasor.network import Lasor, LasorConfig
 
@@ -85,6 +91,7 @@ def _shadow_generator(network: dict[str, Any]) -> nn.Module:
 ARCHITECTURES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "shadingnet": _shadingnet,
     "probenet": _probenet,
+    "paired": _paired,
     "shadow-generator": _shadow_generator,
     "shadow-predictors": _shadow_predictors,
     "lasor": _lasor,

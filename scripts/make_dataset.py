@@ -17,6 +17,10 @@ A shard holds N geometry frames, three simultaneous views of a moment after thre
   identity, clip (N) str; frame, view (N) int32; light (N, L) str.
 Shading, radiance and suns are at the plate's exposure: plate white is a white diffuse surface at shading 1.
 
+``--sequence 30`` writes films for the temporal measures: a shard is one sequence of so many consecutive frames, of one
+person, through one camera with a locked exposure, under one light each of L. ``--light-split train`` puts the people of
+the test split into the lights of the training split, as the paper's test set has them.
+
 ``--tier plates`` writes photographs of places without anybody in them: plate (N, 128, 128, 3), radiance (N, 62, 3),
 suns (N, 2, 7) and light (N,) str, as above. There, --frames and --shard count plates.
 
@@ -48,7 +52,7 @@ from backend.body.bodynet import renders
 from backend.body.model import BodyModel
 from backend.protocol import PenumbraError, replacing, write_json
 from backend.shading import moments, plates
-from backend.shading.frames import Tracer, Views, frames, rics_of
+from backend.shading.frames import Filming, Tracer, Views, frames, rics_of
 from backend.shading.moments import Moment, Sources
 from scripts import object_dataset, shadow_dataset
 
@@ -79,6 +83,8 @@ def _add_shading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=tuple(moments.SPLITS), required=True)
     parser.add_argument("--frames", type=int, required=True, help="geometry frames in all, in threes")
     parser.add_argument("--lights", type=int, help="lights a frame (traced: 3, cycles: 1)")
+    parser.add_argument("--light-split", choices=tuple(moments.SPLITS), help="of the lights, where it is another")
+    parser.add_argument("--sequence", type=int, help="frames of a film; the paper's is 30. A shard is one; tests only")
     parser.add_argument("--shard", type=int, default=96, help="geometry frames a shard")
     parser.add_argument("--samples", type=int, help="of Cycles (train: 64, denoised; test: 512)")
     parser.add_argument("--size", type=int, default=128, help="pixels a side of pictures; the other tiers have 128")
@@ -93,11 +99,17 @@ def make_shading(arguments: argparse.Namespace) -> None:
     """Write what is missing of a shading data set."""
     arguments.lights = arguments.lights or {"traced": 3}.get(arguments.tier, 1)
     arguments.samples = arguments.samples or SAMPLES[arguments.split]
-    if arguments.frames % moments.VIEWS or arguments.shard % moments.VIEWS:
+    if arguments.sequence:
+        if arguments.split != "test" or arguments.tier not in ("traced", "cycles"):
+            raise PenumbraError("Sequences are for tests.", "Give --split test, and --tier traced or cycles.")
+        if arguments.frames % arguments.sequence:
+            raise PenumbraError("Frames come in whole sequences.", f"Give a multiple of {arguments.sequence}.")
+        arguments.shard = arguments.sequence
+    elif arguments.frames % moments.VIEWS or arguments.shard % moments.VIEWS:
         raise PenumbraError("Frames come in threes, one a camera.", "Give multiples of three.")
     path = arguments.out / "card.json"
     old = json.loads(path.read_text("utf-8")) if path.exists() else None
-    sources = Sources.find(arguments.split, arguments.motion, arguments.hdri)
+    sources = Sources.find(arguments.split, arguments.motion, arguments.hdri, arguments.light_split or "")
     if old:  # folders may have grown since; the data set keeps to what it began with
         sources = sources.only(old["motions"], [name for folder in old["panoramas"] for name in folder])
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -154,10 +166,13 @@ def _make_shard(arguments: argparse.Namespace, sources: Sources, shard: tuple[in
         parts = [renders.pictures(moment, body, random, arguments.size) for moment in drawn]
         return _write_shard(arguments.out, index, {n: np.concatenate([part[n] for part in parts]) for n in parts[0]})
     renderer = _renderer(arguments.tier, arguments.split, arguments.samples, arguments.workers)
-    random = np.random.default_rng([arguments.seed, zlib.crc32(b"photograph"), index])
+    seed = [arguments.seed, zlib.crc32(b"photograph"), index]
+    random = np.random.default_rng(seed)
+    filming = Filming(seed, np.random.default_rng([*seed, 1])) if arguments.sequence else None
+    count = size if filming else size // moments.VIEWS
     parts = []
-    for moment in moments.moments(sources, arguments.seed, index, size // moments.VIEWS, arguments.lights):
-        parts.append(frames(moment, renderer(moment), random))
+    for moment in moments.moments(sources, arguments.seed, index, count, arguments.lights, bool(filming)):
+        parts.append(frames(moment, renderer(moment), random, filming))
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return _write_shard(arguments.out, index, arrays)
 
@@ -197,9 +212,11 @@ def _card(arguments: argparse.Namespace, sources: Sources) -> dict:
     """How to make the folder again."""
     given = ("tier", "split", "frames", "lights", "shard", "samples", "seed")
     given += ("size",) if arguments.tier == "pictures" else ()
+    given += tuple(name for name in ("sequence", "light_split") if getattr(arguments, name))
     packages = ["numpy", "embreex", "opencv-python", "scipy"] + (["bpy"] if arguments.tier == "cycles" else [])
+    said = " ".join(f"--{name.replace('_', '-')} {getattr(arguments, name)}" for name in given)
     return {
-        "command": "scripts/make_dataset.py shading " + " ".join(f"--{n} {getattr(arguments, n)}" for n in given),
+        "command": f"scripts/make_dataset.py shading {said}",
         **{name: getattr(arguments, name) for name in given},
         "identities": list(moments.SPLITS[arguments.split]),
         "motions": [path.name for path in sources.motions] + ["built-in"],
