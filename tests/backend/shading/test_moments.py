@@ -14,7 +14,7 @@ pytest.importorskip("embreex")
 
 from backend.body.motion import INDEX, builtin, forward_kinematics
 from backend.rays.camera import project
-from backend.shading import moments
+from backend.shading import frames, moments
 from backend.shading.moments import Sources
 from backend.splits import is_test, is_test_light, of_test_places, place_of
 from scripts import make_dataset
@@ -126,3 +126,19 @@ def test_the_command_writes_shards_and_goes_on_where_it_stopped(
     assert "--seed 0" in card["command"]
     with pytest.raises(SystemExit, match="another way"):
         run(monkeypatch, *base, "--frames", "6", "--seed", "1")
+
+
+def test_a_sequence_is_one_film(one_person: None) -> None:
+    shots = list(moments.moments(NO_FILES["test"], 0, 0, 3, 1, sequence=True))
+    assert [m.frame - shots[0].frame for m in shots] == [0, 1, 2]
+    assert len({m.lights[0].name for m in shots}) == len({m.identity for m in shots}) == 1
+    assert all(len(m.shots) == 1 for m in shots)
+    eyes = np.stack([m.shots[0].camera.world_from_camera[:3, 3] for m in shots])
+    assert 0 < np.abs(np.diff(eyes, axis=0)).max() < 0.1  # it tracks the chest
+    filming = frames.Filming([1, 2], np.random.default_rng(3))
+    views = [{"albedo": np.ones((128, 128, 3)), "normal": np.ones((128, 128, 3)), "alpha": np.ones((128, 128))}]
+    views[0] |= {"bits": np.zeros((128, 128), np.uint64), "shading": np.ones((1, 128, 128, 3))}
+    arrays = [frames.frames(m, [dict(views[0])], np.random.default_rng(9), filming) for m in shots]
+    exposures = [float(a["shading"].max()) for a in arrays]
+    assert np.ptp(exposures) == 0
+    assert not np.array_equal(arrays[0]["plate"], arrays[1]["plate"])
