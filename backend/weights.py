@@ -69,6 +69,12 @@ def _bodynet(network: dict[str, Any]) -> nn.Module:
     return BodyNet(BodyNetConfig.from_json(network))
 
 
+def _parts(network: dict[str, Any]) -> nn.Module:
+    from .body.segmentation.network import PartsConfig, PartsNet
+
+    return PartsNet(PartsConfig.from_json(network))
+
+
 def _reconstructor(network: dict[str, Any]) -> nn.Module:
     from .objects.network import ObjectConfig
     from .objects.reconstructor import Reconstructor
@@ -92,6 +98,7 @@ ARCHITECTURES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "shadingnet": _shadingnet,
     "probenet": _probenet,
     "paired": _paired,
+    "parts": _parts,
     "shadow-generator": _shadow_generator,
     "shadow-predictors": _shadow_predictors,
     "lasor": _lasor,

@@ -7,6 +7,7 @@ WHAT is one of:
   shadow      shadow generators, the physical prior and the predictors on tuples with and without shadows
   characters  the whole job on rigged characters in panoramas, beside Cycles under the same light
   object      shapes, parts and poses of objects from pictures, or from codes fitted to unseen shapes
+  parts       networks that tell the parts of bodies, by the pictures that taught them
   body        LASOR, or BodyNet, on synthesized people that it has not seen, with and without occlusions
 """
 
@@ -29,7 +30,7 @@ from backend.protocol import PenumbraError, write_json
 from backend.shading.evaluate import results_table
 from backend.shading.network import ShadingNet
 from backend.shading.probe_network import ProbeNet
-from scripts import body_evaluation, object_evaluation, shading_evaluation, shadow_evaluation
+from scripts import body_evaluation, object_evaluation, parts_experiment, shading_evaluation, shadow_evaluation
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -80,6 +81,14 @@ def object_(options: argparse.Namespace) -> None:
     from backend.objects.evaluate import table
 
     rows, command = object_evaluation.measure(options)
+    _report(options, command, rows, devices.describe(devices.pick(options.device)), table)
+
+
+def parts(options: argparse.Namespace) -> None:
+    """IoU and pixel accuracy of body parts, by networks that synthetic and real pictures have taught."""
+    from backend.body.segmentation.evaluate import table
+
+    rows, command = parts_experiment.measure(options)
     _report(options, command, rows, devices.describe(devices.pick(options.device)), table)
 
 
@@ -138,6 +147,7 @@ def main() -> int:
     shadow_evaluation.add_arguments(_command(what, shadow))
     object_evaluation.add_arguments(_command(what, object_))
     body_evaluation.add_arguments(_command(what, body))
+    parts_experiment.add_evaluation(_command(what, parts))
     options = parser.parse_args()
     try:
         options.run(options)

@@ -6,6 +6,7 @@
 ``scripts/train.py probe --plates DIR… --out DIR --minutes M [--export DIR]``
 ``scripts/train.py lasor --motions DIR… --out DIR --minutes M [--export DIR]``
 ``scripts/train.py bodynet --stage 1|2|3|4|5|6 --motions DIR… --out DIR --minutes M [--export DIR]``
+``scripts/train.py parts --kind surreal|synth|real|fsitting|up --data DIR… --out DIR --steps N [--export DIR]``
 ``scripts/train.py shadow --stage 1|2|3 --data DIR… --out DIR --minutes M [--predictors DIR] [--export DIR]``
 """
 
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend import device as devices
 from backend.protocol import PenumbraError
-from scripts import body_training, object_training, run_options, shadow_training
+from scripts import body_training, object_training, parts_experiment, run_options, shadow_training
 
 if TYPE_CHECKING:
     from backend.shading.dataset import ShadingData
@@ -169,6 +170,7 @@ def main() -> int:
     p.add_argument("--width", type=int, default=384, help="of the network's first layer")
     body_training.add_commands(what)
     object_training.add_command(what)
+    parts_experiment.add_training(what)
     shadow_training.add_arguments(what.add_parser("shadow", help="the shadow networks, in three stages"))
     options = parser.parse_args()
     try:

@@ -55,7 +55,8 @@ class Shot:
 class Moment:
     """skins: posed, world space. level: z of the ground. lights: under each of which the moment is rendered.
 
-    betas (10,), pose (24, 3) axis-angle and trans (3,) metres: of SMPL's body under the clothes, y up; see `Z_UP`.
+    joints: of each skin's vertices, the SMPL joint that moves it most. betas (10,), pose (24, 3) axis-angle and
+    trans (3,) metres: of SMPL's body under the clothes, y up; see `Z_UP`.
     """
 
     identity: str
@@ -65,6 +66,7 @@ class Moment:
     level: float
     shots: list[Shot]
     lights: list[Environment]
+    joints: list[np.ndarray]
     betas: np.ndarray
     pose: np.ndarray
     trans: np.ndarray
@@ -152,6 +154,7 @@ def _window(
             level,
             shots,
             list(itertools.islice(stream, lights)),
+            [part.weights.argmax(1) for part in person.parts],
             person.betas,
             clip.pose[step * stride],
             clip.trans[step * stride],

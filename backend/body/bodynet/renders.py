@@ -43,7 +43,7 @@ def _picture(
 ) -> dict[str, np.ndarray]:
     into_camera = np.linalg.inv(shot.camera.world_from_camera)
     skins = [skin.moved(into_camera) for skin in moment.skins]
-    crop = _crop(shot.camera, np.concatenate([skin.mesh.vertices for skin in skins]), random, size)
+    crop = crop_about(shot.camera, np.concatenate([skin.mesh.vertices for skin in skins]), random, size)
     scene = RayScene([skin.mesh for skin in skins])
     layers = traced.see(skins, crop, scene)
     environment = moment.lights[0]
@@ -64,7 +64,7 @@ def _picture(
     return {"picture": picture, "alpha": covered, **_truth(moment, into_camera, crop, body, size)}
 
 
-def _crop(camera: Camera, points: np.ndarray, random: np.random.Generator, size: int) -> Camera:
+def crop_about(camera: Camera, points: np.ndarray, random: np.random.Generator, size: int) -> Camera:
     """The camera of the square about a person, points (N, 3) in camera space."""
     pixels, _ = project(camera, points)
     low, high = np.nanmin(pixels, 0), np.nanmax(pixels, 0)
