@@ -51,6 +51,12 @@ def _probenet(network: dict[str, Any]) -> nn.Module:
     return ProbeNet(ProbeNetConfig.from_json(network))
 
 
+def _paired(network: dict[str, Any]) -> nn.Module:
+    from .shading.paired import PairedConfig, PairedNet
+
+    return PairedNet(PairedConfig.from_json(network))
+
+
 def _lasor(network: dict[str, Any]) -> nn.Module:
     from .body.lasor.network import Lasor, LasorConfig
 
@@ -61,6 +67,12 @@ def _bodynet(network: dict[str, Any]) -> nn.Module:
     from .body.bodynet.network import BodyNet, BodyNetConfig
 
     return BodyNet(BodyNetConfig.from_json(network))
+
+
+def _parts(network: dict[str, Any]) -> nn.Module:
+    from .body.segmentation.network import PartsConfig, PartsNet
+
+    return PartsNet(PartsConfig.from_json(network))
 
 
 def _reconstructor(network: dict[str, Any]) -> nn.Module:
@@ -85,6 +97,8 @@ def _shadow_generator(network: dict[str, Any]) -> nn.Module:
 ARCHITECTURES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "shadingnet": _shadingnet,
     "probenet": _probenet,
+    "paired": _paired,
+    "parts": _parts,
     "shadow-generator": _shadow_generator,
     "shadow-predictors": _shadow_predictors,
     "lasor": _lasor,

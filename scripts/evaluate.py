@@ -2,11 +2,12 @@
 """Measures on people, places and files that nothing was trained on: ``scripts/evaluate.py WHAT … [--json FILE]``.
 
 WHAT is one of:
-  shading     the networks and their rivals on shards of test data
+  shading     the networks, their ablations and their rivals on shards of test data
   resolution  shading at full resolution, from the light probe and from enlarging ShadingNet's output
   shadow      shadow generators, the physical prior and the predictors on tuples with and without shadows
   characters  the whole job on rigged characters in panoramas, beside Cycles under the same light
   object      shapes, parts and poses of objects from pictures, or from codes fitted to unseen shapes
+  parts       networks that tell the parts of bodies, by the pictures that taught them
   body        LASOR, or BodyNet, on synthesized people that it has not seen, with and without occlusions
   take        a rendered person in motion, recovered from the pictures: each frame by itself, and smoothed
 """
@@ -27,43 +28,25 @@ import torch
 from backend import device as devices
 from backend import weights
 from backend.protocol import PenumbraError, write_json
-from backend.shading import evaluate
 from backend.shading.evaluate import results_table
 from backend.shading.network import ShadingNet
 from backend.shading.probe_network import ProbeNet
-from scripts import body_evaluation, object_evaluation, shadow_evaluation, take_evaluation
+from scripts import (
+    body_evaluation,
+    object_evaluation,
+    parts_experiment,
+    shading_evaluation,
+    shadow_evaluation,
+    take_evaluation,
+)
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
 def shading(options: argparse.Namespace) -> None:
     """The shading error of ShadingNet, the light probe and plain rivals, on shards of unseen people and places."""
-    from backend.shading.dataset import ShadingData
-
-    device = devices.pick(options.device)
-
-    methods: dict[str, evaluate.Method] = {
-        "no harmonization": evaluate.no_harmonization,
-        "constant: the plate's mean": evaluate.constant,
-        "nine spherical harmonics of the plate": evaluate.nine_harmonics,
-    }
-    if options.without_rics:
-        methods["ShadingNet without RiCS"] = evaluate.by_network(_network(ShadingNet, options.without_rics, device))
-    full = _network(ShadingNet, options.weights, device)
-    methods["ShadingNet"] = evaluate.by_network(full)
-    methods["ShadingNet with the probe"] = evaluate.by_fitted_probe(full)
-    probenet = _network(ProbeNet, options.probenet, device)
-    methods["ProbeNet, its suns spread"] = evaluate.by_probenet(probenet, suns=False)
-    methods["ProbeNet"] = evaluate.by_probenet(probenet)
-    methods["the probe with the true light"] = evaluate.true_light
-
-    rows = []
-    for folder in options.data:
-        data = ShadingData([folder], options.memory * 1e9)
-        frames = data.frames[:: max(1, len(data.frames) // options.frames)] if options.frames else data.frames
-        rows += evaluate.evaluate(frames, methods, folder.name)
-    data = " ".join(folder.name for folder in options.data)
-    _report(options, f"shading --data {data}", rows, devices.describe(device))
+    rows, command = shading_evaluation.measure(options)
+    _report(options, command, rows, devices.describe(devices.pick(options.device)), shading_evaluation.tables)
 
 
 def resolution(options: argparse.Namespace) -> None:
@@ -106,6 +89,14 @@ def object_(options: argparse.Namespace) -> None:
     from backend.objects.evaluate import table
 
     rows, command = object_evaluation.measure(options)
+    _report(options, command, rows, devices.describe(devices.pick(options.device)), table)
+
+
+def parts(options: argparse.Namespace) -> None:
+    """IoU and pixel accuracy of body parts, by networks that synthetic and real pictures have taught."""
+    from backend.body.segmentation.evaluate import table
+
+    rows, command = parts_experiment.measure(options)
     _report(options, command, rows, devices.describe(devices.pick(options.device)), table)
 
 
@@ -153,14 +144,7 @@ def _report(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_subparsers(required=True)
-    p = _command(what, shading)
-    p.add_argument("--data", type=Path, nargs="+", required=True, help="folders of test shards; each is a split")
-    p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "shadingnet", help="a folder of ShadingNet's")
-    p.add_argument("--probenet", type=Path, default=weights.WEIGHTS / "probenet", help="a folder of ProbeNet's")
-    p.add_argument("--without-rics", type=Path, help="weights of the ablation")
-    p.add_argument("--frames", type=int, help="at most about this many frames of each folder, evenly spread")
-    p.add_argument("--memory", type=float, default=6.0, help="GB")
-    p.add_argument("--device", default="auto")
+    shading_evaluation.add_arguments(_command(what, shading))
     p = _command(what, resolution)
     p.add_argument("--hdri", type=Path, nargs="*", default=[], help="folders of panoramas; those of the test split")
     p.add_argument("--people", type=int, default=8, help="how many people of the test split")
@@ -180,6 +164,7 @@ def main() -> int:
     object_evaluation.add_arguments(_command(what, object_))
     body_evaluation.add_arguments(_command(what, body))
     take_evaluation.add_arguments(_command(what, take))
+    parts_experiment.add_evaluation(_command(what, parts))
     options = parser.parse_args()
     try:
         options.run(options)

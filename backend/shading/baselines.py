@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ShadingNet is compared with: light read off the plate without learning."""
+"""What ShadingNet is compared with: light, or colours, read off the plate without learning."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from .crop import CROP
 
 # What the cosine lobe leaves of the bands of radiance, over π (Ramamoorthi and Hanrahan, 2001): 1, 2/3, 1/4.
 COSINE = np.repeat([1.0, 2 / 3, 1 / 4], [1, 3, 5])
+# Cone responses of RGB, and Ruderman's axes of their logarithms (Reinhard et al. 2001, equations 4 and 6).
+LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
+LAB = np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]]) / np.sqrt([[3], [6], [2]])
+DARKEST = 1 / 255  # display-encoded: logarithms need a floor
 RIDGE = 0.3  # pulls what the plate does not show toward even light
 
 
@@ -53,3 +57,11 @@ def fit_harmonics(plate: np.ndarray, directions: np.ndarray) -> np.ndarray:
 def shade_harmonics(coefficients: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """Shading (…, 3) ≥ 0 of normals (…, 3) under radiance coefficients (9, 3)."""
     return np.maximum(harmonics(normals) @ (COSINE[:, None] * coefficients), 0)
+
+
+def transfer_colours(colours: np.ndarray, plate: np.ndarray) -> np.ndarray:
+    """Reinhard et al. 2001: colours (N, 3) with the mean and deviation of a plate's (…, 3) in lαβ; display-encoded."""
+    mine, theirs = (np.log10(np.maximum(c.reshape(-1, 3), DARKEST) @ LMS.T) @ LAB.T for c in (colours, plate))
+    scale = theirs.std(0) / np.maximum(mine.std(0), 1e-6)
+    moved = (mine - mine.mean(0)) * scale + theirs.mean(0)
+    return np.clip(10 ** (moved @ np.linalg.inv(LAB).T) @ np.linalg.inv(LMS).T, 0, 1)

@@ -9,10 +9,11 @@ light and 100 kB a frame beside 48 kB a plate, so 30,000 lit frames take some 3 
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from torch import Tensor
 
 from ..images import srgb_decode, srgb_encode
 from ..protocol import PenumbraError
+from ..splits import of_test_places
+from ..training import Run
 from .crop import CROP
 from .light_code import MIRRORED, facing_shading
 from .losses import edge_importance
@@ -39,7 +42,8 @@ class Frame:
 
     albedo, normal (P, 3) and shading (L, P, 3) float16; alpha (P,) uint8; bits (P,) uint64; plates (L, 128, 128, 3)
     uint8 display-encoded; box (4,) fractions of the plate; radiance (L, 62, 3); suns (L, 2, 7) direction, irradiance,
-    half-angle; projection (4, 4) of the crop; world_from_camera (4, 4).
+    half-angle; projection (4, 4) of the crop; world_from_camera (4, 4). film: what consecutive frames have in common:
+    person, motion and camera; number: of the motion's frame; lights: their L names.
     """
 
     pixels: np.ndarray
@@ -55,6 +59,13 @@ class Frame:
     projection: np.ndarray
     world_from_camera: np.ndarray
     identity: str
+    film: str
+    number: int
+    lights: tuple[str, ...]
+
+    def follows(self, other: Frame) -> bool:
+        """Whether this is the next frame of the same film under the same lights."""
+        return (self.film, self.number, self.lights) == (other.film, other.number + 1, other.lights)
 
     def image(self, values: np.ndarray) -> np.ndarray:
         """(P, …) values of the foreground as (128, 128, …), 0 elsewhere."""
@@ -85,11 +96,18 @@ class Batch(NamedTuple):
         return Batch(*(t if n in kept else t[..., ::2, ::2] for n, t in zip(self._fields, self, strict=True)))
 
 
-def read_shard(path: Path) -> list[Frame]:
-    """The frames of one shard. Raises PenumbraError where the file is none."""
+def read_shard(path: Path, train: bool = False) -> list[Frame]:
+    """The frames of one shard. Raises PenumbraError where the file is none.
+
+    train: without the lights of test places (`splits.TEST_PLACES`), and without frames that have no others.
+    """
     arrays = read_arrays(path)
     with reading(path):
-        return [_compact(arrays, i) for i in range(len(arrays["alpha"]))]
+        kept = [
+            [k for k, light in enumerate(lights) if not (train and of_test_places(str(light)))]
+            for lights in arrays["light"]
+        ]
+        return [_compact(arrays, i, lights) for i, lights in enumerate(kept) if lights]
 
 
 @contextlib.contextmanager
@@ -119,7 +137,7 @@ def shards(folders: list[Path]) -> list[Path]:
     return paths
 
 
-def _compact(a: dict[str, np.ndarray], i: int) -> Frame:
+def _compact(a: dict[str, np.ndarray], i: int, lights: list[int]) -> Frame:
     # A pixel without a normal has coverage but no surface: nothing was shaded there.
     covered = (a["alpha"][i] > 0) & (np.abs(a["normal"][i]).sum(-1) > 0)
     return Frame(
@@ -128,27 +146,31 @@ def _compact(a: dict[str, np.ndarray], i: int) -> Frame:
         a["normal"][i][covered],
         a["alpha"][i][covered],
         a["rics"][i][covered],
-        a["shading"][i][:, covered],
-        a["plate"][i].copy(),
+        a["shading"][i][lights][:, covered],
+        a["plate"][i][lights],
         a["box"][i].astype(np.float32),
-        a["radiance"][i].copy(),
-        a["suns"][i].copy(),
+        a["radiance"][i][lights],
+        a["suns"][i][lights],
         a["projection"][i].copy(),
         a["world_from_camera"][i].copy(),
         str(a["identity"][i]),
+        f"{a['identity'][i]} {a['clip'][i]} {a['view'][i]}",
+        int(a["frame"][i]),
+        tuple(str(a["light"][i][k]) for k in lights),
     )
 
 
 class ShadingData:
     """The frames of several data-set folders of one kind, kept compactly in memory."""
 
-    def __init__(self, folders: list[Path], memory: float = 6e9, workers: int = 2) -> None:
+    def __init__(self, folders: list[Path], memory: float = 6e9, workers: int = 2, train: bool = False) -> None:
         """memory: bytes after which further shards, in a shuffled order, are left out; `left_out` counts them.
 
-        Raises PenumbraError where there is no shard.
+        train: see `read_shard`. Raises PenumbraError where there is no shard.
         """
         paths = shards(folders)
         np.random.default_rng(0).shuffle(paths)  # type: ignore[arg-type]
+        read = functools.partial(read_shard, train=train)
         self.frames: list[Frame] = []
         self.bytes, self.left_out = 0, 0
         with ThreadPoolExecutor(workers) as pool:
@@ -156,7 +178,7 @@ class ShadingData:
                 if self.bytes > memory:
                     self.left_out = len(paths) - start
                     break
-                for frames in pool.map(read_shard, paths[start : start + workers]):
+                for frames in pool.map(read, paths[start : start + workers]):
                     self.frames += frames
                     self.bytes += sum(v.nbytes for f in frames for v in vars(f).values() if isinstance(v, np.ndarray))
 
@@ -284,6 +306,25 @@ def batches(
         stop.set()
         for thread in threads:
             thread.join()
+
+
+@contextlib.contextmanager
+def mixed(
+    sources: list[ShadingData], share: tuple[float, float], moments: int, run: Run, workers: int = 1
+) -> Iterator[Callable[[], Batch]]:
+    """A function that draws a run's next batch; share: of the second source, at the run's begin and end."""
+    shares = [1.0] * len(sources)
+    # A resumed run draws other batches than those it has seen.
+    stream = batches(sources, shares, moments, run.plan.seed + run.step, workers)
+
+    def draw() -> Batch:
+        if len(sources) == 2:
+            shares[1] = share[0] + (share[1] - share[0]) * run.done
+            shares[0] = 1 - shares[1]
+        return next(stream)
+
+    with contextlib.closing(stream):
+        yield draw
 
 
 def _put(ready: queue.Queue[Any], item: Any, stop: threading.Event) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
 from ..protocol import CHARACTER
@@ -18,6 +20,19 @@ Views = list[dict[str, np.ndarray]]
 """One dictionary a view: albedo, normal (128, 128, 3), alpha, bits (128, 128), shading (L, 128, 128, 3) unexposed."""
 
 _TURNS = 4  # sets of directions; a moment takes one, so that no direction is special
+
+
+@dataclass(frozen=True)
+class Filming:
+    """What stays as it is while a sequence is filmed, and what does not.
+
+    seed: of the camera, which is the same for every frame. grain: goes on from frame to frame. exposures: of each
+    light, (3,) gains, locked by the first frame.
+    """
+
+    seed: list[int]
+    grain: np.random.Generator
+    exposures: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 class Tracer:
@@ -51,17 +66,22 @@ def rics_of(moment: Moment, shot: Shot) -> np.ndarray:
     return trace(RayScene([skin.mesh for skin in skins]), shot.crop).bits
 
 
-def frames(moment: Moment, views: Views, random: np.random.Generator) -> dict[str, np.ndarray]:
+def frames(
+    moment: Moment, views: Views, random: np.random.Generator, filming: Filming | None = None
+) -> dict[str, np.ndarray]:
     """The arrays of a shard (see scripts/make_dataset.py) for the views of one moment; the first axis is the view.
 
-    All views of one light share one exposure; their crops are empty where they leave the frame.
+    All views of one light share one exposure; their crops are empty where they leave the frame. filming: of the
+    sequence that the moment is a frame of.
     """
+    if filming:
+        random = np.random.default_rng(filming.seed)
     for shot, view in zip(moment.shots, views, strict=True):
         inside = _inside_frame(shot)
         for name, image in view.items():
             view[name] = np.where(inside[..., None] if image.shape[-1] == 3 else inside, image, image.dtype.type(0))
     directions = [view_directions(shot.camera) for shot in moment.shots]
-    lit = [_exposed(moment, views, directions, index, random) for index in range(len(moment.lights))]
+    lit = [_exposed(moment, views, directions, index, random, filming) for index in range(len(moment.lights))]
     per_light = {name: np.stack([light[name] for light in lit], axis=1) for name in lit[0]}
     count = len(views)
     return {
@@ -82,7 +102,12 @@ def frames(moment: Moment, views: Views, random: np.random.Generator) -> dict[st
 
 
 def _exposed(
-    moment: Moment, views: Views, directions: list[np.ndarray], index: int, random: np.random.Generator
+    moment: Moment,
+    views: Views,
+    directions: list[np.ndarray],
+    index: int,
+    random: np.random.Generator,
+    filming: Filming | None,
 ) -> dict[str, np.ndarray]:
     """shading, plate, radiance and suns of all views under one light, at one exposure."""
     environment = moment.lights[index]
@@ -91,6 +116,8 @@ def _exposed(
     alpha = np.stack([view["alpha"] for view in views])
     mean = np.einsum("vhwc,vhw->c", shading, alpha) / max(float(alpha.sum()), 1.0)
     gain = expose(plates, mean, random)
+    if filming:
+        gain = filming.exposures.setdefault(index, gain)
     light = Light.of(environment)
     probes = [light.probe(shot.crop.world_from_camera) for shot in moment.shots]
     suns = np.zeros((len(views), 2, 7), np.float32)
@@ -99,7 +126,7 @@ def _exposed(
             suns[view, k] = [*sun.direction, *(sun.irradiance * gain), sun.half_angle]
     return {
         "shading": np.minimum(shading * gain, 6e4).astype(np.float16),
-        "plate": np.stack([photograph(plate * gain, random) for plate in plates]),
+        "plate": np.stack([photograph(plate * gain, random, filming and filming.grain) for plate in plates]),
         "radiance": np.stack([probe.radiance * gain for probe in probes]).astype(np.float32),
         "suns": suns,
     }

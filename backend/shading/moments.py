@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ..body.motion import INDEX, Bvh, Motion
 from ..body.people import Person, make_person, pose_person
 from ..protocol import CHARACTER, Camera, Mesh
 from ..rays.camera import crop_camera, look_at, perspective, project
-from ..splits import is_test
+from ..splits import is_test, is_test_light
 from . import environments
 from .crop import CROP, Box, crop_box
 from .environments import Environment
@@ -35,7 +35,7 @@ BUILT = 0.6  # share of built-in places among the lights
 PLACE_LIGHTS = 8  # lights of one built-in place, after each other
 TURNS = 4  # of one light, after each other, for training: making a light costs more than tracing a person under it
 WINDOW = 4  # moments in a row of one person in one motion
-STRIDE = 5  # motion frames between two of them
+STRIDE = 5  # motion frames between two of them; sequences have every one
 ASPECTS = (3 / 2, 16 / 9, 4 / 3, 1.0, 3 / 4, 2 / 3, 9 / 16)
 _TEST_PLACES = 1_000_000  # seeds of built-in places; those from here on are for tests
 _LONG_SIDE = 1280  # pixels of the whole frame's longer side
@@ -55,7 +55,8 @@ class Shot:
 class Moment:
     """skins: posed, world space. level: z of the ground. lights: under each of which the moment is rendered.
 
-    betas (10,), pose (24, 3) axis-angle and trans (3,) metres: of SMPL's body under the clothes, y up; see `Z_UP`.
+    joints: of each skin's vertices, the SMPL joint that moves it most. betas (10,), pose (24, 3) axis-angle and
+    trans (3,) metres: of SMPL's body under the clothes, y up; see `Z_UP`.
     """
 
     identity: str
@@ -65,6 +66,7 @@ class Moment:
     level: float
     shots: list[Shot]
     lights: list[Environment]
+    joints: list[np.ndarray]
     betas: np.ndarray
     pose: np.ndarray
     trans: np.ndarray
@@ -76,68 +78,91 @@ class Sources:
 
     motions: .bvh files, beside the built-in motions. panoramas: one list a folder, beside the built-in places; folders
     and skies are drawn from alike, whatever their sizes. A motion belongs to a split by its file's name, a panorama by
-    its place's.
+    its place's. light_split: of the lights, where it is another: unseen people in lights that were trained on are the
+    paper's test set.
     """
 
     split: str
     motions: list[Path]
     panoramas: list[list[Path]]
+    light_split: str = ""
 
     @classmethod
-    def find(cls, split: str, motion_folders: list[Path], panorama_folders: list[Path]) -> Sources:
+    def find(
+        cls, split: str, motion_folders: list[Path], panorama_folders: list[Path], light_split: str = ""
+    ) -> Sources:
         """The split's share of what the folders hold, and of Blender's studio panoramas where they are installed."""
         clips = [p for folder in motion_folders for p in sorted(Path(folder).rglob("*.bvh"))]
         folders = [environments.studio_panoramas(), *(environments.find_panoramas(f) for f in panorama_folders)]
-        mine = [[p for p in folder if is_test(place_of(p)) == (split == "test")] for folder in folders]
-        return cls(split, [p for p in clips if is_test(p.stem) == (split == "test")], [f for f in mine if f])
+        unseen = (light_split or split) == "test"
+        mine = [[p for p in folder if is_test_light(p) == unseen] for folder in folders]
+        motions = [p for p in clips if is_test(p.stem) == (split == "test")]
+        return cls(split, motions, [f for f in mine if f], light_split)
+
+    @property
+    def unseen_lights(self) -> bool:
+        """Whether the lights are those of the test split."""
+        return (self.light_split or self.split) == "test"
 
     def only(self, motions: Collection[str], panoramas: Collection[str]) -> Sources:
         """Those whose files have the given names."""
         folders = [[p for p in folder if p.name in panoramas] for folder in self.panoramas]
-        return Sources(self.split, [p for p in self.motions if p.name in motions], [f for f in folders if f])
+        kept = [p for p in self.motions if p.name in motions]
+        return Sources(self.split, kept, [f for f in folders if f], self.light_split)
 
 
-def place_of(panorama: Path) -> str:
-    """The name by which panoramas of one place are known, as far as file names tell: collections prefix theirs."""
-    words = [word for word in panorama.stem.lower().replace("-", "_").split("_") if word]
-    return "_".join(words[-2:]) if words[-1].isdigit() else words[-1]
+def moments(
+    sources: Sources, seed: int, shard: int, count: int, lights: int, sequence: bool = False
+) -> Iterator[Moment]:
+    """`count` moments of one shard; the same seed and shard give the same moments, whatever was made before.
 
-
-def moments(sources: Sources, seed: int, shard: int, count: int, lights: int) -> Iterator[Moment]:
-    """`count` moments of one shard; the same seed and shard give the same moments, whatever was made before."""
+    sequence: they are consecutive frames of one motion, through one camera, under the same lights.
+    """
     random = np.random.default_rng([seed, zlib.crc32(sources.split.encode()), shard])
     stream = light_stream(sources, random, TURNS if sources.split == "train" else 1)
+    if sequence:
+        constant = itertools.cycle(list(itertools.islice(stream, lights)))
+        yield from _window(sources, random, count, lights, constant, 1, [VIEWS // 2])
+        return
     for start in range(0, count, WINDOW):
-        yield from _window(sources, random, min(WINDOW, count - start), lights, stream)
+        yield from _window(sources, random, min(WINDOW, count - start), lights, stream, STRIDE, range(VIEWS))
 
 
 def _window(
-    sources: Sources, random: np.random.Generator, count: int, lights: int, stream: Iterator[Environment]
+    sources: Sources,
+    random: np.random.Generator,
+    count: int,
+    lights: int,
+    stream: Iterator[Environment],
+    stride: int,
+    views: Iterable[int],
 ) -> Iterator[Moment]:
+    """`count` moments of one person in one motion, `stride` of its frames apart, seen by some of three cameras."""
     person = _person(int(random.choice(SPLITS[sources.split])))
-    clip = _clip(sources, person.joints, random, count)
-    poses = [posed_skins(person, clip.pose[f], clip.trans[f]) for f in range(0, count * STRIDE, STRIDE)]
+    clip = _clip(sources, person.joints, random, count * stride)
+    poses = [posed_skins(person, clip.pose[f], clip.trans[f]) for f in range(0, count * stride, stride)]
     level = min(float(skin.mesh.vertices[:, 2].min()) for skins in poses for skin in skins)
     rig = _Rig.draw(clip, person.joints, random)
     first = int(clip.name.rpartition("@")[2])
     for step, skins in enumerate(poses):
-        shots = [rig.shot(view, step * STRIDE, skins, random) for view in range(VIEWS)]
+        shots = [rig.shot(view, step * stride, skins) for view in views]
         yield Moment(
             person.identity,
             clip.name.rpartition("@")[0],
-            first + step * STRIDE,
+            first + step * stride,
             skins,
             level,
             shots,
             list(itertools.islice(stream, lights)),
+            [part.weights.argmax(1) for part in person.parts],
             person.betas,
-            clip.pose[step * STRIDE],
-            clip.trans[step * STRIDE],
+            clip.pose[step * stride],
+            clip.trans[step * stride],
         )
 
 
-def _clip(sources: Sources, joints: np.ndarray, random: np.random.Generator, count: int) -> Motion:
-    """A stretch of a motion; "@" and its first frame are added to its name."""
+def _clip(sources: Sources, joints: np.ndarray, random: np.random.Generator, length: int) -> Motion:
+    """`length` frames of a motion; "@" and the first one's number are added to its name."""
     if sources.motions and random.random() < 0.7:
         path = sources.motions[random.integers(len(sources.motions))]
         whole = motions.resample(motions.retarget(_bvh(path), joints, path.stem))
@@ -146,7 +171,6 @@ def _clip(sources: Sources, joints: np.ndarray, random: np.random.Generator, cou
         whole = motions.builtin(str(random.choice(motions.BUILTIN)), habit, rest_joints=joints)
     if random.random() < 0.5:
         whole = motions.mirror(whole)
-    length = count * STRIDE
     start = int(random.integers(max(1, len(whole) - length)))
     frames = np.minimum(np.arange(start, start + length), len(whole) - 1)
     return Motion(f"{whole.name}@{start}", whole.pose[frames], whole.trans[frames], whole.fps)
@@ -209,7 +233,7 @@ class _Rig:
         elevations = np.radians(np.clip(random.normal(4, 9) + random.normal(0, 3, VIEWS), -8, 40))
         return cls(chest, azimuths, elevations, distance, aspect, fov, aims)
 
-    def shot(self, view: int, frame: int, skins: list[Skin], random: np.random.Generator) -> Shot:
+    def shot(self, view: int, frame: int, skins: list[Skin]) -> Shot:
         azimuth, elevation = self.azimuths[view], self.elevations[view]
         outward = np.array(
             [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
@@ -247,7 +271,7 @@ def light_stream(sources: Sources, random: np.random.Generator, turns: int = 1) 
 
     Each is turned at random, and perhaps mirrored, `turns` times.
     """
-    first = _TEST_PLACES if sources.split == "test" else 0
+    first = _TEST_PLACES if sources.unseen_lights else 0
     while True:
         if random.random() < BUILT:
             place = Place(first + int(random.integers(_TEST_PLACES)))
@@ -265,7 +289,7 @@ def _found(sources: Sources, random: np.random.Generator) -> Environment:
     if choice < len(sources.panoramas):
         folder = sources.panoramas[choice]
         return _panorama(folder[random.integers(len(folder))])
-    return _sky(int(random.integers(300)) + (10_000 if sources.split == "test" else 0))
+    return _sky(int(random.integers(300)) + (10_000 if sources.unseen_lights else 0))
 
 
 @functools.lru_cache(maxsize=48)

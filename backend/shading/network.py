@@ -126,17 +126,19 @@ class LightEncoder(nn.Module):
         return torch.sigmoid(self.overview.read(features)[..., None, None])
 
 
-class ShadingGenerator(nn.Module):
-    """G: the object's maps and the light map to linear shading (Table B)."""
+class UNet(nn.Module):
+    """Table B with any number of input channels: maps (B, inputs, 128, 128) to (B, 3, 128, 128), linear.
 
-    def __init__(self, config: ShadingConfig) -> None:
+    stem, widths, norm: as in `ShadingConfig`.
+    """
+
+    def __init__(self, inputs: int, stem: int, widths: tuple[int, int, int, int], norm: str) -> None:
         super().__init__()
-        norm, widths = config.norm, config.widths
-        self.stem = Conv(config.object_channels + config.light_channels, config.stem, 3, 1, None)
-        inputs = (config.stem, *widths[:-1])
+        self.stem = Conv(inputs, stem, 3, 1, None)
+        before = (stem, *widths[:-1])
         self.down = nn.ModuleList(
             nn.Sequential(Conv(before, width, 4, 2, norm), Conv(width, width, 3, 1, norm))
-            for before, width in zip(inputs, widths, strict=True)
+            for before, width in zip(before, widths, strict=True)
         )
         self.smooth = Conv(widths[-1], widths[-1], 3, 1, norm)
         # From the inside out, with the resolutions of down[2], down[1], down[0].
@@ -149,11 +151,11 @@ class ShadingGenerator(nn.Module):
             Conv(2 * w, b, 3, 1, norm) for w, b in zip((widths[2], widths[1], widths[0]), leaving, strict=True)
         )
         self.up_last = Conv(widths[0], widths[0], 3, 1, norm)
-        self.out = _output(widths[0] + config.stem, 3, 3)
+        self.out = _output(widths[0] + stem, 3, 3)
 
-    def forward(self, object_maps: Tensor, light: Tensor) -> Tensor:
-        """object_maps: (B, 68, 128, 128) normal, albedo, RiCS. light: (B, 16, 128, 128). Returns (B, 3, 128, 128)."""
-        full = self.stem(torch.cat([object_maps, light], 1))
+    def translated(self, maps: Tensor) -> Tensor:
+        """The forward pass."""
+        full = self.stem(maps)
         levels, x = [], full
         for down in self.down:
             x = down(x)
@@ -162,6 +164,17 @@ class ShadingGenerator(nn.Module):
         for up, fuse, level in zip(self.up, self.fuse, levels[-2::-1], strict=True):
             x = fuse(torch.cat([up(_upsample(x, 2)), level], 1))
         return self.out(torch.cat([self.up_last(_upsample(x, 2)), full], 1))
+
+
+class ShadingGenerator(UNet):
+    """G: the object's maps and the light map to linear shading (Table B)."""
+
+    def __init__(self, config: ShadingConfig) -> None:
+        super().__init__(config.object_channels + config.light_channels, config.stem, config.widths, config.norm)
+
+    def forward(self, object_maps: Tensor, light: Tensor) -> Tensor:
+        """object_maps: (B, 68, 128, 128) normal, albedo, RiCS. light: (B, 16, 128, 128). Returns (B, 3, 128, 128)."""
+        return self.translated(torch.cat([object_maps, light], 1))
 
 
 class ShadingDiscriminator(nn.Module):

@@ -55,13 +55,18 @@ def expose(plates: np.ndarray, shading: np.ndarray, random: np.random.Generator)
     return gain * balance / (balance @ LUMINANCE)
 
 
-def photograph(plate: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """An exposed plate (H, W, 3), linear, as an 8-bit display-encoded photograph (H, W, 3) with its faults."""
+def photograph(
+    plate: np.ndarray, random: np.random.Generator, graining: np.random.Generator | None = None
+) -> np.ndarray:
+    """An exposed plate (H, W, 3), linear, as an 8-bit display-encoded photograph (H, W, 3) with its faults.
+
+    graining: draws the grain, where `random` has to draw the same camera for every frame of a sequence.
+    """
     image = plate.astype(np.float32)
     if random.random() < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), random.uniform(0.3, 1.0))
     level = 10 ** random.uniform(-3.5, -2.2)
-    grain = random.standard_normal(image.shape).astype(np.float32)
+    grain = (graining or random).standard_normal(image.shape).astype(np.float32)
     image = image + grain * np.sqrt(level * (0.5 * image + level))
     image = _shoulder(np.maximum(image, 0), random.uniform(0.6, 1.0))
     display = srgb_encode(np.clip(image, 0, 1)) ** random.uniform(0.92, 1.08)

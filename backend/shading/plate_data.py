@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..protocol import PenumbraError
 from ..rays.directions import MIRRORED as MIRRORED_CELLS
 from ..rays.directions import SOLID_ANGLES, cell_shares
+from ..splits import of_test_places
 from . import overview
 from .dataset import another_gain, exposed_plate, read_arrays, reading, shards
 from .light_code import MIRRORED, facing_shading
@@ -44,11 +46,20 @@ class PlateData:
     """All plates of some folders as one lesson, their features counted once, in float16."""
 
     def __init__(self, folders: list[Path], seed: int = 0) -> None:
-        """Every plate is exposed anew, as the frames are. Raises PenumbraError where there is no shard."""
+        """Every plate is exposed anew, as the frames are; those of test places (`splits.TEST_PLACES`) are left out, and
+        counted in `left_out`. Raises PenumbraError where there is no shard.
+        """
         random, parts = np.random.default_rng([seed, 8]), []
+        self.left_out = 0
         for path in tqdm(shards(folders), desc="Looking at plates", unit="shard"):
             with reading(path):
-                parts.append(_lesson(read_arrays(path), random))
+                arrays = read_arrays(path)
+                kept = np.array([not of_test_places(str(light)) for light in arrays["light"]], bool)
+                self.left_out += int((~kept).sum())
+                if kept.any():
+                    parts.append(_lesson({name: values[kept] for name, values in arrays.items()}, random))
+        if not parts:
+            raise PenumbraError("There are only plates of test places to learn from.", "Make others.")
         self.all = Lesson(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     def hold_out(self, share: float) -> Lesson:

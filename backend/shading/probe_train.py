@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from .. import device as devices
 from ..rays.directions import SOLID_ANGLES
+from ..splits import TEST_PLACES
 from ..training import Run, RunPlan, data_cards, follow
 from ..weights import save_model
 from .evaluate import BRIGHTEST
@@ -194,6 +195,7 @@ Licence: GPL-3.0-or-later.
   {float(errors[sure].median()):.0f}° in the {float(sure.float().mean()):.0%} where it is sure of a sun. Places of the
   test split are in `docs/results`.
 * Its confidence is calibrated on the same plates: how likely that direction is within {NEAR:.0f}° of the true one.
+* No light of {", ".join(TEST_PLACES)} was among them.
 
 {data_cards(data)}"""
     save_model(folder, "probenet", network, {"network": trainer.plan.network.to_json(), "trained": facts}, card)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from torch import Tensor
 
 from .. import device as devices
 from ..images import srgb_decode, write_png
+from ..splits import TEST_PLACES
 from ..training import Run, RunPlan, data_cards, follow
 from ..weights import load_state, save_model
-from .dataset import VIEWS, Batch, ShadingData, batches, collate, view
+from .dataset import VIEWS, Batch, ShadingData, collate, mixed, view
 from .light_code import light_code, told_wrong
 from .losses import LossWeights, judgement, reconstruction
 from .network import ShadingConfig, ShadingDiscriminator, ShadingNet, crop_map
@@ -68,6 +69,15 @@ class Plan(RunPlan):
     rate: float = 2e-3
     average: float = 0.998
     share: tuple[float, float] = (0.1, 0.7)
+
+
+LACKS: dict[str, Callable[[Plan], bool]] = {
+    "features": lambda plan: not plan.losses.features,
+    "recon_s": lambda plan: not plan.losses.shading,
+    "recon_g": lambda plan: not plan.losses.rgb,
+    "rics": lambda plan: not plan.network.uses_rics,
+}
+"""The ablations of the paper's Table 1: without L_FM, L_recon,s, L_recon,g, r_i."""
 
 
 class Trainer:
@@ -192,20 +202,14 @@ def train(
     """
     plan, run = trainer.plan, trainer.run
     sources = [data for data in (bulk, reference) if data is not None]
-    shares = [1.0] * len(sources)
     shown = sources[-1].frames if sources else []
     examples = [(f, 0) for f in shown[:: max(1, len(shown) // 6)][:6]]
-    # A resumed run draws other batches than those it has seen.
-    stream = batches(sources, shares, plan.moments, plan.seed + run.step, workers)
     random = np.random.default_rng([plan.seed, run.step])
 
     def step() -> dict[str, Tensor]:
-        if len(sources) == 2:
-            shares[1] = plan.share[0] + (plan.share[1] - plan.share[0]) * run.done
-            shares[0] = 1 - shares[1]
         lesson = plates.draw(random, plan.plates).to(trainer.device) if plates else None
         alone = plates and (not sources or run.done < plan.alone)
-        return trainer.train_step(None if alone else next(stream).to(trainer.device), lesson)
+        return trainer.train_step(None if alone else draw().to(trainer.device), lesson)
 
     def report() -> dict[str, Any]:
         if examples:
@@ -214,7 +218,7 @@ def train(
         trainer.save()
         return {}
 
-    with closing(stream):
+    with mixed(sources, plan.share, plan.moments, run, workers) as draw:
         run.go_on(step, report, every)
 
 
@@ -243,7 +247,8 @@ def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> No
     """Write the averaged weights, their config and their card. data: the folders that taught them."""
     plan = trainer.plan
     facts: dict[str, Any] = {"steps": trainer.run.step, **trainer.seen, "minutes": round(trainer.run.seconds / 60, 1)}
-    facts |= {"command": command, "data": [path.name for path in data]}
+    facts |= {"seed": plan.seed, "command": command, "data": [path.name for path in data]}
+    facts["without"] = [name for name, lacks in LACKS.items() if lacks(plan)]
     if trainer.before:
         facts["before"] = trainer.before
     judged = plan.losses.adversarial + plan.losses.features > 0
@@ -262,6 +267,7 @@ on pictures that it rendered itself. Licence: GPL-3.0-or-later.
   The weights are a moving average ({plan.average:g}).
 * Loss weights: {json.dumps(dataclasses.asdict(plan.losses))}. `everywhere` is added to the edge importance
   x_w, `smooth` is the Huber threshold, and `light` weighs f's lessons; the three are 0 in the paper.
+* No light of {", ".join(TEST_PLACES)} was among them.
 * Sizes: {json.dumps(plan.network.to_json())}
 
 {data_cards(data)}"""

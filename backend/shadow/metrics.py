@@ -45,7 +45,10 @@ def measure(
 
 
 def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(H, W, 3) structural similarity of two images in 0…255: Gaussian window, 11 × 11, σ 1.5, zeros around."""
+    """(H, W, 3) structural similarity of two images (H, W, 3): Gaussian window, 11 × 11, σ 1.5, zeros around.
+
+    Of images in 0…1 it is that of Wang et al. 2004; DESOBAv2's evaluation takes it of images in 0…255.
+    """
 
     def mean(values: np.ndarray) -> np.ndarray:
         return cv2.sepFilter2D(values, -1, _WINDOW, _WINDOW, borderType=cv2.BORDER_CONSTANT)

@@ -70,7 +70,7 @@ def _light(sources: Sources, random: np.random.Generator) -> Environment:
             folder = sources.panoramas[choice]
             light = environments.load(folder[random.integers(len(folder))])
         else:
-            light = environments.sky(int(random.integers(3000)) + (10_000 if sources.split == "test" else 0))
+            light = environments.sky(int(random.integers(3000)) + (10_000 if sources.unseen_lights else 0))
         if not sunny or any(s.direction[2] > np.sin(np.radians(8)) for s in light.suns):
             break
     return light.rotated(random.random())

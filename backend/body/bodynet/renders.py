@@ -44,7 +44,7 @@ def _picture(
 ) -> dict[str, np.ndarray]:
     into_camera = np.linalg.inv(shot.camera.world_from_camera)
     skins = [skin.moved(into_camera) for skin in moment.skins]
-    crop = _crop(shot.camera, np.concatenate([skin.mesh.vertices for skin in skins]), random, size)
+    crop = crop_about(shot.camera, np.concatenate([skin.mesh.vertices for skin in skins]), random, size)
     layers, shading = lit(skins, crop, moment.lights[0])
     plate = seen(moment.lights[0].picture, view_directions(crop, size))
     alpha = layers.alpha[..., None]
@@ -69,7 +69,7 @@ def lit(skins: list[traced.Skin], camera: Camera, environment: Environment) -> t
     return layers, extrapolate(shading, surface.valid, layers.alpha > 0)
 
 
-def _crop(camera: Camera, points: np.ndarray, random: np.random.Generator, size: int) -> Camera:
+def crop_about(camera: Camera, points: np.ndarray, random: np.random.Generator, size: int) -> Camera:
     """The camera of the square about a person, points (N, 3) in camera space."""
     pixels, _ = project(camera, points)
     low, high = np.nanmin(pixels, 0), np.nanmax(pixels, 0)

@@ -157,4 +157,5 @@ def dataset_frames() -> list[dataset.Frame]:
     shard |= {name: value[None] for name, value in lit.items()}
     shard |= {"box": np.zeros((1, 4)), "radiance": np.zeros((1, 1, 62, 3)), "suns": np.zeros((1, 1, 2, 7))}
     shard |= {"projection": np.eye(4)[None], "world_from_camera": np.eye(4)[None], "identity": np.array(["x"])}
-    return [dataset._compact(shard, 0)]
+    shard |= {"clip": np.array(["x"]), "view": np.zeros(1), "frame": np.zeros(1), "light": np.array([["x"]])}
+    return [dataset._compact(shard, 0, [0])]

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
+from backend.protocol import PenumbraError
 from backend.rays.camera import crop_camera, perspective, primary_rays
-from backend.shading import baselines, evaluate
+from backend.shading import baselines, evaluate, methods, perceptual
 from backend.shading.crop import plate_box
 from backend.shading.dataset import Frame, ShadingData
 from backend.shading.probe_fit import fibonacci_sphere
@@ -34,7 +39,7 @@ def test_measures_by_hand() -> None:
 
 
 def test_the_true_light_explains_the_truth_and_its_mirror_image_does_not(frames: list[Frame]) -> None:
-    rows = evaluate.evaluate(frames, {"true": evaluate.true_light, "mirrored": mirrored_light}, "balls")
+    rows = evaluate.evaluate(frames, {"true": methods.true_light, "mirrored": mirrored_light}, "balls")
     true, mirrored = rows
     assert true["images"] == 12
     assert true["direction_error"] < 0.1
@@ -44,9 +49,9 @@ def test_the_true_light_explains_the_truth_and_its_mirror_image_does_not(frames:
     assert mirrored["direction_error"] > 20
 
 
-def mirrored_light(frame: Frame, light: int) -> evaluate.Estimate:
+def mirrored_light(frame: Frame, light: int) -> methods.Estimate:
     suns = frame.suns * np.float32([-1, 1, 1, 1, 1, 1, 1])
-    return evaluate.true_light(Frame(**{**vars(frame), "suns": suns}), light)
+    return methods.true_light(Frame(**{**vars(frame), "suns": suns}), light)
 
 
 def test_a_network_is_measured_where_the_character_is(frames: list[Frame]) -> None:
@@ -57,11 +62,11 @@ def test_a_network_is_measured_where_the_character_is(frames: list[Frame]) -> No
             np.testing.assert_array_equal(albedo, frame.image(frame.albedo))
             return frame.image(frame.shading[light].astype(np.float32))
 
-    row = evaluate.evaluate(frames, {"oracle": evaluate.by_network(Oracle())}, "balls")[0]
+    row = evaluate.evaluate(frames, {"oracle": methods.by_network(Oracle())}, "balls")[0]
     assert row["shading_mse"] == 0
     assert "direction_error" not in row
     # A probe has to explain the oracle's shading nearly as well as the true light does.
-    fitted = evaluate.evaluate(frames[:2], {"probe": evaluate.by_fitted_probe(Oracle())}, "balls")[0]
+    fitted = evaluate.evaluate(frames[:2], {"probe": methods.by_fitted_probe(Oracle())}, "balls")[0]
     assert fitted["shading_mse"] < 0.02
     assert fitted["direction_error"] < 20
 
@@ -70,7 +75,7 @@ def test_suns_are_hidden_where_rics_says_so(frames: list[Frame]) -> None:
     from backend.rays.directions import RICS_DIRECTIONS, unpack_bits
 
     bits = frames[0].bits
-    visible = evaluate.sun_visibility(bits)(RICS_DIRECTIONS)
+    visible = methods.sun_visibility(bits)(RICS_DIRECTIONS)
     # A direction's own bit outweighs all its neighbours'.
     np.testing.assert_array_equal(visible[:, 12:48] > 0.5, ~unpack_bits(bits)[:, 12:48])
 
@@ -106,6 +111,71 @@ def test_nine_harmonics_find_the_side_of_a_glow(lamp: tuple, axis: int, sign: in
     sides[:, axis] = [1, -1]
     bright, dark = baselines.shade_harmonics(coefficients, sides)[::sign]
     assert bright.min() > dark.max() * 1.2
+
+
+def test_transferred_colours_have_the_plate_s_mean_and_spread() -> None:
+    random = np.random.default_rng(0)
+    plate = random.uniform(0.3, 0.5, (16, 16, 3))
+    mine = baselines.transfer_colours(random.uniform(0.2, 0.8, (500, 3)), plate)
+    lab = [np.log10(c.reshape(-1, 3) @ baselines.LMS.T) @ baselines.LAB.T for c in (mine, plate)]
+    np.testing.assert_allclose(lab[0].mean(0), lab[1].mean(0), atol=2e-3)
+    np.testing.assert_allclose(lab[0].std(0), lab[1].std(0), rtol=0.03)
+
+
+def film_of(frame: Frame, count: int) -> list[Frame]:
+    """The frame again and again, its light going on and off."""
+    lit = [frame.shading * np.float16(1 if k % 2 else 0.5) for k in range(count)]
+    return [Frame(**{**vars(frame), "number": k, "shading": shading}) for k, shading in enumerate(lit)]
+
+
+def test_the_temporal_error_is_that_of_the_change(frames: list[Frame]) -> None:
+    def steady(frame: Frame, light: int) -> methods.Estimate:
+        return methods.Estimate(first.shading[light].astype(np.float32))
+
+    def follows(frame: Frame, light: int) -> methods.Estimate:
+        return methods.Estimate(frame.shading[light].astype(np.float32))
+
+    first, *others = film = film_of(frames[0], 4)
+    found = {row["method"]: row for row in evaluate.evaluate(film, {"steady": steady, "follows": follows}, "film")}
+    assert found["follows"]["temporal_mse"] == 0
+    assert found["follows"]["ssim"] == pytest.approx(1)
+    albedo, alpha = first.albedo.astype(np.float32), first.alpha.astype(np.float32) / 255
+    pictures = [evaluate.displayed(f.shading[0].astype(np.float32), albedo) * alpha[:, None] for f in film]
+    both = [
+        np.mean([((b - a) ** 2).mean(1) @ alpha / alpha.sum() for a, b in itertools.pairwise(p)])
+        for p in (pictures, [evaluate.displayed(f.shading[1].astype(np.float32), albedo) for f in film])
+    ]
+    assert found["steady"]["temporal_mse"] == pytest.approx(np.mean(both), rel=1e-3)
+    apart = evaluate.evaluate([first, others[1]], {"steady": steady}, "no film")[0]
+    assert "temporal_mse" not in apart
+
+
+def test_seeds_are_one_row_with_their_spread() -> None:
+    rows = [{"method": m, "split": "a", "images": 3, "rgb_mse": e} for m, e in (("x, 0", 0.001), ("x, 1", 0.002))]
+    rows = evaluate.over_seeds([*rows, {"method": "y", "split": "a", "rgb_mse": 0.5}], {"x, 0": "x", "x, 1": "x"})
+    assert [row["method"] for row in rows] == ["x", "y"]
+    assert evaluate.results_table(rows, ["fvd"]).splitlines()[2:] == ["| x | 1.50 ± 0.50 |  |", "| y | 500.00 |  |"]
+
+
+def test_lpips_reads_its_files_and_frechet_is_that_of_gaussians(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shapes = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
+    backbone = {f"features.{k}.weight": torch.randn(shape) * 0.02 for k, shape in shapes.items()}
+    backbone |= {f"features.{k}.bias": torch.zeros(shape[0]) for k, shape in shapes.items()}
+    heads = {f"lin{k}.model.1.weight": torch.rand(1, s[0], 1, 1) for k, s in enumerate(shapes.values())}
+    torch.save(backbone, tmp_path / "alexnet.pth")
+    torch.save(heads, tmp_path / "alex.pth")
+    lpips = perceptual.Lpips(tmp_path / "alexnet.pth", tmp_path / "alex.pth")
+    picture = np.random.default_rng(0).random((128, 128, 3))
+    noise = np.random.default_rng(1).normal(size=picture.shape)
+    near, far = (lpips.distance(picture, np.clip(picture + s * noise, 0, 1)) for s in (0.02, 0.3))
+    assert lpips.distance(picture, picture) == 0 < near < far
+    with pytest.raises(PenumbraError, match="cannot read"):
+        perceptual.Lpips(tmp_path / "alex.pth", tmp_path / "alexnet.pth")
+    a = np.random.default_rng(2).normal(size=(4000, 3))
+    assert perceptual.frechet(a, a) == pytest.approx(0, abs=1e-6)
+    # Two Gaussians of deviations 1 and 2 whose means are (3, 0, 0) apart: 9 + 3 · (2 − 1)².
+    assert perceptual.frechet(a, 2 * (a - a.mean(0)) + a.mean(0) + [3, 0, 0]) == pytest.approx(12, rel=0.05)
 
 
 def test_the_table_shows_thousandths_and_leaves_out_what_is_not_defined() -> None:

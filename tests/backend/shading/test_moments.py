@@ -14,9 +14,9 @@ pytest.importorskip("embreex")
 
 from backend.body.motion import INDEX, builtin, forward_kinematics
 from backend.rays.camera import project
-from backend.shading import moments
-from backend.shading.moments import Sources, place_of
-from backend.splits import is_test
+from backend.shading import frames, moments
+from backend.shading.moments import Sources
+from backend.splits import is_test, is_test_light, of_test_places, place_of
 from scripts import make_dataset
 
 NO_FILES = {"train": Sources("train", [], []), "test": Sources("test", [], [])}
@@ -38,6 +38,24 @@ def test_splits_share_no_identity_and_no_place() -> None:
     assert place_of(Path("place_0007.hdr")) == "place_0007"
     share = np.mean([is_test(f"place_{i:04}") for i in range(2000)])
     assert 0.2 < share < 0.3
+
+
+def test_no_light_of_a_test_place_is_trained_on(tmp_path: Path) -> None:
+    assert not any(map(is_test, ("lobby", "park")))  # the rule's own: the quarter by names would train on them
+    for name in ("pmndrs_city.hdr", "pmndrs_lobby.hdr", "pmndrs_park.hdr", "pmndrs_bridge.hdr"):
+        (tmp_path / name).touch()
+    found = {
+        (split, lights): {p.name for folder in Sources.find(split, [], [tmp_path], lights).panoramas for p in folder}
+        for split, lights in (("train", ""), ("test", ""), ("test", "train"))
+    }
+    tested = {name for name in found["test", ""] if name.startswith("pmndrs")}
+    assert tested == {"pmndrs_city.hdr", "pmndrs_lobby.hdr", "pmndrs_park.hdr"}
+    assert "pmndrs_bridge.hdr" in found["train", ""]
+    assert found["train", ""] == found["test", "train"]
+    assert not found["train", ""] & found["test", ""]
+    assert of_test_places("pmndrs_lobby")
+    assert not of_test_places("place-3-4")
+    assert not is_test_light("pmndrs_bridge")
 
 
 def test_three_cameras_see_the_front_of_the_whole_person(one_person: None) -> None:
@@ -108,3 +126,19 @@ def test_the_command_writes_shards_and_goes_on_where_it_stopped(
     assert "--seed 0" in card["command"]
     with pytest.raises(SystemExit, match="another way"):
         run(monkeypatch, *base, "--frames", "6", "--seed", "1")
+
+
+def test_a_sequence_is_one_film(one_person: None) -> None:
+    shots = list(moments.moments(NO_FILES["test"], 0, 0, 3, 1, sequence=True))
+    assert [m.frame - shots[0].frame for m in shots] == [0, 1, 2]
+    assert len({m.lights[0].name for m in shots}) == len({m.identity for m in shots}) == 1
+    assert all(len(m.shots) == 1 for m in shots)
+    eyes = np.stack([m.shots[0].camera.world_from_camera[:3, 3] for m in shots])
+    assert 0 < np.abs(np.diff(eyes, axis=0)).max() < 0.1  # it tracks the chest
+    filming = frames.Filming([1, 2], np.random.default_rng(3))
+    views = [{"albedo": np.ones((128, 128, 3)), "normal": np.ones((128, 128, 3)), "alpha": np.ones((128, 128))}]
+    views[0] |= {"bits": np.zeros((128, 128), np.uint64), "shading": np.ones((1, 128, 128, 3))}
+    arrays = [frames.frames(m, [dict(views[0])], np.random.default_rng(9), filming) for m in shots]
+    exposures = [float(a["shading"].max()) for a in arrays]
+    assert np.ptp(exposures) == 0
+    assert not np.array_equal(arrays[0]["plate"], arrays[1]["plate"])
