@@ -87,5 +87,5 @@ class Fvd:
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
     """Fréchet distance of the Gaussians that fit two sets of features (N, D)."""
     one, other = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    root = sqrtm(one @ other).real
+    root = np.real(np.asarray(sqrtm(one @ other)))
     return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(one + other - 2 * root))
