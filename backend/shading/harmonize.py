@@ -23,7 +23,7 @@ from .. import multilayer
 from ..images import write_exr
 from ..protocol import GENERATED, Frame, FrameResult, HarmonizeJob, HarmonizeResult, replacing, write_json
 from ..rays import rics
-from ..shadow.on_plate import DRAWING, PlateShadow
+from ..shadow.on_plate import PlateShadow
 from . import estimators, visibility
 from . import probe as probes
 from .bounce import bounced_in
@@ -253,7 +253,7 @@ class Clock:
         "Estimating the light": 0.15,
         "Tracing and shading": 0.25,
         "Casting the shadow": 0.45,
-        DRAWING: 1.0,
+        "Drawing the shadow": 1.0,
         "Writing the images": 0.1,
     }
 
@@ -268,6 +268,6 @@ class Clock:
             spent = time.perf_counter() - self._since
             self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + spent
             once = self._stage == "Loading the network"
-            share = self.SHARES[self._stage] / (1 + self.SHARES[DRAWING] * self.draws)
+            share = self.SHARES[self._stage] / (sum(self.SHARES.values()) if self.draws else 1)
             self.done = min(1.0, self.done + share / (1 if once else self.frames))
             self._stage = ""

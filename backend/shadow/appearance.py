@@ -31,6 +31,7 @@ from .pointmap import PointMap, of_scene
 
 SAMPLES, SEED = 3, 0  # shadows that are drawn, of which the best is taken; all frames begin with the same noise
 CONTEXT = 1.25  # sides of what holds character and shadow: what the networks see around it
+DEEPEST = 8.0  # times the traced shadow's logarithm; what is drawn deeper than that everywhere is no shadow of this
 FAINT = 0.05  # of the traced shadow's depth; where it is fainter, it alone fades the drawn one out
 
 Box = tuple[int, int, int, int]
@@ -143,7 +144,8 @@ def _drawn_part(networks: Networks, scene: Scene, box: Box, traced: np.ndarray, 
     low, _ = generated.draw(networks.generator, dataclasses.replace(seen, **moved), SAMPLES, SEED)
     beside = seen.object[0, 0].numpy()[..., None] == 0
     exponent, rest = _as_a_power(np.log(np.clip(low, 1e-3, 1)), log, beside)
-    rest = guided(rest, prior, trust=1.0) * np.minimum(prior / FAINT, 1)[..., None]
+    fade = np.minimum(prior / FAINT, 1)[..., None]
+    rest = guided(rest, prior, trust=1.0) * fade * fade * (3 - 2 * fade)
     return np.exp(np.minimum(np.log(traced) * exponent + rest, 0))
 
 
@@ -155,4 +157,5 @@ def _as_a_power(drawn: np.ndarray, traced: np.ndarray, where: np.ndarray) -> tup
     """
     known = traced * where
     exponent = (drawn * known).sum((0, 1)) / np.maximum((known * known).sum((0, 1)), 1e-9)
+    exponent = np.minimum(exponent, DEEPEST)
     return exponent, ((drawn - traced * exponent) * where).astype(np.float32)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..shading.views import View
     from .appearance import Networks
 
-DRAWING = "Drawing the shadow"  # the stage of a job
 NOTABLE = 5.0  # degrees; less of a turn is not told
 
 
@@ -68,7 +67,7 @@ class PlateShadow:
         agreed = appearance.agreed_light(self.networks, scene, light)
         self._turns.append(_turn(light, agreed))
         traced = self._traced(view, agreed)
-        begin(DRAWING)
+        begin("Drawing the shadow")
         return appearance.drawn(self.networks, scene, traced, agreed)
 
     def notices(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from backend.shading.probe import CELLS, LightProbe, Sun
 from backend.shading.views import View
 from backend.shadow import appearance, generated
 from backend.shadow.generator import Conditions, ShadowGenerator
-from backend.shadow.on_plate import DRAWING, PlateShadow
+from backend.shadow.on_plate import PlateShadow
 
 from ..shading.test_harmonize import job_of, make_job, moved, person, rgb, sunny, told_is
 from .posts import post
@@ -147,7 +147,7 @@ def test_the_parts_of_several_characters_make_the_generated_shadow(tmp_path, per
     assert all(0.02 < (part < 1).any(-1).mean() < 0.9 for part in parts)
     assert whole.min() > 0
     assert [done for _, done in stages] == sorted(done for _, done in stages)
-    assert stages[-2][0] == DRAWING
+    assert stages[-2][0] == "Drawing the shadow"
     assert stages[-1][1] < 1
     assert any("was turned by" in notice for notice in result.notices), (
         "a probe that knows nothing follows the networks"
