@@ -114,7 +114,7 @@ def render_frame(
     lit = shade(view, light)
     preview.finished(view, lit.surface.valid, lit.shading)
     clock.begin("Casting the shadow")
-    shadows = shadow.cast(view, lit.image(view.passes.alpha > 0), light, clock.begin)
+    shadows = shadow.cast(view, lit.image(view.passes.alpha > 0), light, clock)
     together = np.prod(list(shadows.values()), 0)
     preview.finished(view, lit.surface.valid, lit.shading, together)
     clock.begin("Writing the images")
@@ -262,12 +262,19 @@ class Clock:
         self.progress(stage, self.done)
         self._stage, self._since = stage, time.perf_counter()
 
+    def within(self, fraction: float) -> None:
+        """Tell that so much of the running stage is done."""
+        self.progress(self._stage, self.done + fraction * self._share())
+
     def end(self) -> None:
         """Add the running stage to the account."""
         if self._stage:
             spent = time.perf_counter() - self._since
             self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + spent
-            once = self._stage == "Loading the network"
-            share = self.SHARES[self._stage] / (sum(self.SHARES.values()) if self.draws else 1)
-            self.done = min(1.0, self.done + share / (1 if once else self.frames))
+            self.done = min(1.0, self.done + self._share())
             self._stage = ""
+
+    def _share(self) -> float:
+        """Of the running stage in the whole job."""
+        frames = 1 if self._stage == "Loading the network" else self.frames
+        return self.SHARES[self._stage] / (sum(self.SHARES.values()) if self.draws else 1) / frames

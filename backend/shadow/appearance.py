@@ -7,8 +7,10 @@ they are told more: exact points, the probe's light, and the traced shadow in th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +27,11 @@ from ..weights import WEIGHTS
 from . import generated, tone
 from .combined_light import combined
 from .full_resolution import guided
-from .generator import ShadowGenerator
+from .generator import STEPS, ShadowGenerator
 from .networks import SEEN, ShadowPredictors
 from .pointmap import PointMap, of_scene
 
-SAMPLES, SEED = 3, 0  # shadows that are drawn, of which the best is taken; all frames begin with the same noise
+SAMPLES, SEED = 2, 0  # shadows that are drawn, of which the best is taken; all frames begin with the same noise
 CONTEXT = 1.25  # sides of what holds character and shadow: what the networks see around it
 DEEPEST = 8.0  # times the traced shadow's logarithm; what is drawn deeper than that everywhere is no shadow of this
 FAINT = 0.05  # of the traced shadow's depth; where it is fainter, it alone fades the drawn one out
@@ -80,11 +82,16 @@ def agreed_light(networks: Networks, scene: Scene, probe: LightProbe) -> LightPr
 
 
 def drawn(
-    networks: Networks, scene: Scene, traced: Mapping[str, np.ndarray], probe: LightProbe
+    networks: Networks,
+    scene: Scene,
+    traced: Mapping[str, np.ndarray],
+    probe: LightProbe,
+    progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, np.ndarray]:
     """Each character's part (H, W, 3) of the shadow in (0, 1], as the networks draw the shadow of all.
 
     traced: by name, the parts that the probe casts; where their product is exactly 1, nothing is drawn.
+    progress: gets the fraction that is done after each step of diffusion; what it raises ends the work.
     """
     together = np.prod(list(traced.values()), 0)
     if (together == 1).all():
@@ -92,7 +99,8 @@ def drawn(
     box = _box((together < 1).any(-1) | (scene.alpha > 0))
     ratio = together.copy()
     part = np.s_[box[1] : box[3], box[0] : box[2]]
-    ratio[part] = _drawn_part(networks, scene, box, together[part], probe)
+    with _steps_told(networks.generator, progress):
+        ratio[part] = _drawn_part(networks, scene, box, together[part], probe)
     ratio = np.where(together < 1, np.maximum(tone.fitted(ratio, scene.plate), 1e-3), 1).astype(np.float32)
     return shared(ratio, traced)
 
@@ -106,6 +114,17 @@ def shared(ratio: np.ndarray, traced: Mapping[str, np.ndarray]) -> dict[str, np.
     total = sum(logs.values(), np.zeros(ratio.shape))
     exponent = np.log(ratio, dtype=np.float64) / np.where(total < 0, total, 1)
     return {name: np.exp(log * exponent).astype(np.float32) for name, log in logs.items()}
+
+
+@contextlib.contextmanager
+def _steps_told(generator: ShadowGenerator, progress: Callable[[float], None]) -> Iterator[None]:
+    """Calls `progress` whenever the U-Net has denoised once."""
+    steps = itertools.count(1)
+    hook = generator.unet.register_forward_hook(lambda *_: progress(min(next(steps) / STEPS, 1.0)))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _box(where: np.ndarray) -> Box:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from ..weights import CONFIG, WEIGHTS
 from .cast import cast_shadows
 
 if TYPE_CHECKING:
+    from ..shading.harmonize import Clock
     from ..shading.views import View
     from .appearance import Networks
 
@@ -49,12 +49,11 @@ class PlateShadow:
         sums = [json.loads((root / name / CONFIG).read_text("utf-8"))["sha256"][:8] for name in SHADOW_NETWORKS]
         return cls(job, Networks.load(device, root), " ".join([key, *sums]))
 
-    def cast(
-        self, view: View, shading: np.ndarray, light: LightProbe, begin: Callable[[str], None]
-    ) -> dict[str, np.ndarray]:
+    def cast(self, view: View, shading: np.ndarray, light: LightProbe, clock: Clock) -> dict[str, np.ndarray]:
         """Each character's part (H, W, 3) of the shadow, by name; see `cast.cast_shadows`.
 
-        shading: (H, W, 3) of the characters. begin: is told the stage that follows casting, where there is one.
+        shading: (H, W, 3) of the characters. clock: is told the stage that follows casting, where there is one, and its
+        steps; what its progress raises ends the work.
         """
         if self.networks is None:
             return self._traced(view, light)
@@ -67,8 +66,8 @@ class PlateShadow:
         agreed = appearance.agreed_light(self.networks, scene, light)
         self._turns.append(_turn(light, agreed))
         traced = self._traced(view, agreed)
-        begin("Drawing the shadow")
-        return appearance.drawn(self.networks, scene, traced, agreed)
+        clock.begin("Drawing the shadow")
+        return appearance.drawn(self.networks, scene, traced, agreed, clock.within)
 
     def notices(self) -> tuple[str, ...]:
         """What the artist should know of the shadows that were cast."""

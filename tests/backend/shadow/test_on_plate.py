@@ -65,7 +65,7 @@ def job(**changes: object) -> HarmonizeJob:
 
 def cast(seen: View, asked: HarmonizeJob, light: LightProbe) -> np.ndarray:
     shadow = PlateShadow.load(asked, torch.device("cpu"))
-    return shadow.cast(seen, np.ones_like(seen.plate), light, lambda _: None)["Post"]
+    return shadow.cast(seen, np.ones_like(seen.plate), light, pipeline.Clock(lambda *_: None, 1))["Post"]
 
 
 def test_softness_is_the_suns_when_the_shadow_is_cast() -> None:
@@ -147,6 +147,7 @@ def test_the_parts_of_several_characters_make_the_generated_shadow(tmp_path, per
     assert all(0.02 < (part < 1).any(-1).mean() < 0.9 for part in parts)
     assert whole.min() > 0
     assert [done for _, done in stages] == sorted(done for _, done in stages)
+    assert [stage for stage, _ in stages].count("Drawing the shadow") == 1 + 2, "at its begin and after each step"
     assert stages[-2][0] == "Drawing the shadow"
     assert stages[-1][1] < 1
     assert any("was turned by" in notice for notice in result.notices), (
