@@ -35,6 +35,12 @@ ROLES = (CHARACTER, RECEIVER, PROP, HOLDOUT)
 PROBENET = "probenet"
 SHADINGNET = "shadingnet"
 
+# How a shadow gets its depth and colour.
+PHYSICAL = "physical"  # by the light that the character takes away
+GENERATED = "generated"  # drawn by trained networks, within the traced outline
+SHADOW_NETWORKS = ("shadow-predictors", "shadow-generator")  # names of their weights
+SOFTEST = 30.0  # degrees; half-angle of the softest sun
+
 
 class PenumbraError(Exception):
     """A problem that the artist can do something about: one plain sentence, and a remedy.
@@ -47,6 +53,11 @@ class PenumbraError(Exception):
         self.message = message
         self.remedy = remedy
         self.fix = fix
+
+
+def untrained(model: str, remedy: str = "") -> PenumbraError:
+    """What is said where there are no weights of this name."""
+    return PenumbraError(f"This version of Penumbra has no trained network for it (assets/weights/{model}).", remedy)
 
 
 class Cancelled(Exception):
@@ -183,6 +194,9 @@ class HarmonizeJob:
     estimator: who tells the light of a plate, PROBENET or SHADINGNET.
     only_light: estimate the light that the frames agree on, write it as ``light_0001.json`` …, and no image.
     multilayer: write each frame's images as one multilayer EXR as well.
+    shadow: PHYSICAL or GENERATED.
+    shadow_softness: degrees in [0, SOFTEST], the half-angle of the suns when they cast the shadow; None leaves them as
+        they are.
     """
 
     characters: dict[str, list[str]]
@@ -193,6 +207,8 @@ class HarmonizeJob:
     estimator: str = PROBENET
     only_light: bool = False
     multilayer: bool = False
+    shadow: str = PHYSICAL
+    shadow_softness: float | None = None
 
     def save(self, folder: Path) -> None:
         """Write ``job.json`` into the job folder."""
@@ -204,6 +220,17 @@ class HarmonizeJob:
         """Read ``job.json``. Raises PenumbraError as `read_job` does."""
         data = read_job(folder)[1]
         return cls(**{**data, "frames": tuple(Frame.from_json(f) for f in data["frames"])})
+
+
+def check_shadow(shadow: str, softness: float | None, weights: Path) -> None:
+    """Raises PenumbraError where a `HarmonizeJob` cannot have this shadow; weights: the folder of all networks'."""
+    if shadow not in (PHYSICAL, GENERATED):
+        raise PenumbraError(f"There is no shadow {shadow}.", f"Choose {PHYSICAL} or {GENERATED}.")
+    if softness is not None and not 0 <= softness <= SOFTEST:
+        raise PenumbraError(f"A softness of {softness:g}° is out of range.", f"Choose 0 to {SOFTEST:g} degrees.")
+    for model in SHADOW_NETWORKS if shadow == GENERATED else ():
+        if not (weights / model / "model.safetensors").is_file():
+            raise untrained(model, "Choose Physical under Shadow.")
 
 
 @dataclass(frozen=True)

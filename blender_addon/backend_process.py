@@ -49,8 +49,8 @@ def find_python(*preferred: str | Path) -> Path:
     )
 
 
-def weights_folder(model: str) -> Path:
-    """Where the backend looks for a trained network."""
+def weights_folder(model: str = "") -> Path:
+    """Where the backend looks for a trained network, or for all of them."""
     return Path(os.environ.get("PENUMBRA_WEIGHTS") or ROOT / "assets" / "weights") / model
 
 

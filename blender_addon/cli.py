@@ -7,12 +7,13 @@ The file comes before `--command`, as everything after it belongs to the command
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
 import bpy
 
-from ..backend.protocol import Cancelled, PenumbraError
+from ..backend.protocol import GENERATED, PHYSICAL, SOFTEST, Cancelled, PenumbraError
 from . import farm, harmonize, jobs, preferences, properties
 from .character import Cast, cast_named, everybody
 from .farm import Task
@@ -101,6 +102,17 @@ def _parser() -> argparse.ArgumentParser:
         "--light", type=_frames, metavar="A-B", help="the frames that share one light; default: --frames"
     )
     harmonizing.add_argument(
+        "--shadow",
+        choices=(PHYSICAL, GENERATED),
+        help="what tells the shadow's depth and colour: the light taken away, or trained networks; default: the file's",
+    )
+    harmonizing.add_argument(
+        "--softness",
+        type=float,
+        metavar="DEGREES",
+        help=f"half-angle of the suns when they cast the shadow, 0 to {SOFTEST:g}; default: the file's",
+    )
+    harmonizing.add_argument(
         "--multilayer", action="store_true", help="write each frame as one EXR with all layers and a matte as well"
     )
     return parser
@@ -128,6 +140,8 @@ def _job(options: argparse.Namespace) -> Job:
         raise PenumbraError("The frames are not all in the range that shares the light.", "Widen --light.")
     cast = _cast(options.character)
     settings = properties.lit_settings(scene, cast.name, multilayer=getattr(options, "multilayer", False))
+    asked = {"shadow": getattr(options, "shadow", None), "shadow_softness": getattr(options, "softness", None)}
+    settings = dataclasses.replace(settings, **{name: value for name, value in asked.items() if value is not None})
     output = options.out.resolve() if options.out else properties.output_folder(scene)
     task = Task(Request(scene, view_layer, cast, frames, settings, output), light)
     target = task.target

@@ -18,10 +18,12 @@ import numpy as np
 
 from ..backend.protocol import (
     CHARACTER,
+    PHYSICAL,
     PROBENET,
     Frame,
     HarmonizeJob,
     PenumbraError,
+    check_shadow,
     save_meshes,
     write_json,
 )
@@ -29,6 +31,7 @@ from . import camera as cameras
 from . import capture, compat, looks, notices, temporary
 from . import character as characters
 from . import plate as plates
+from .backend_process import weights_folder
 from .character import Cast
 
 REQUEST = "export.json"
@@ -45,7 +48,7 @@ class ExportSettings:
 
     camera: name of a camera object; None takes the scene's, or its timeline markers'.
     plate: name of an image datablock; None takes the camera's background image.
-    ground, ground_height, device, estimator, multilayer: as `HarmonizeJob` has them.
+    ground, ground_height, device, estimator, multilayer, shadow, shadow_softness: as `HarmonizeJob` has them.
     samples: of the albedo and normal passes, per pixel.
     light: a light probe, as its file has it, that lights all frames; None lets the estimator tell it.
     """
@@ -59,6 +62,8 @@ class ExportSettings:
     samples: int = 32
     multilayer: bool = False
     light: dict[str, Any] | None = None
+    shadow: str = PHYSICAL
+    shadow_softness: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Exported:
 
 def check(scene: bpy.types.Scene, cast: Cast, settings: ExportSettings) -> None:
     """Find at once what would stop an export at the current frame. Raises PenumbraError."""
+    check_shadow(settings.shadow, settings.shadow_softness, weights_folder())
     plates.find_plate(scene, settings)
     for character in cast.characters:
         meshes = [part for part in character.parts if part.type in characters.MESHABLE and not part.hide_render]
@@ -139,6 +145,8 @@ def export_frames(
         settings.device,
         settings.estimator,
         multilayer=settings.multilayer,
+        shadow=settings.shadow,
+        shadow_softness=settings.shadow_softness,
     )
     job.save(folder)
     progress("Exported", 1.0)

@@ -138,7 +138,9 @@ def _frame(
     """Write one frame's images; returns notices, or None where they are there, made of the same input and light."""
     record = passes.record_path(task.target, number)
     done = json.loads(record.read_text("utf-8")) if record.is_file() else {}
-    fingerprint = hashlib.sha256(light.read_bytes()).hexdigest()[:16]
+    settings = task.request.settings
+    shadow = json.dumps([settings.shadow, settings.shadow_softness])
+    fingerprint = hashlib.sha256(light.read_bytes() + shadow.encode()).hexdigest()[:16]
     whole = all((task.target / f"{role}_{number:04d}.exr").is_file() for role in _roles(task))
     finished = {number: done["key"]} if whole and done.get("fingerprint") == fingerprint else {}
     yield Progress(f"Exporting frame {number}", share[0])

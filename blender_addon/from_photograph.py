@@ -15,7 +15,7 @@ from pathlib import Path
 import bpy
 
 from ..backend.import_jobs import VIDEOS, BodyJob, ObjectJob, PeopleJob, TakeFacts
-from ..backend.protocol import PenumbraError
+from ..backend.protocol import PenumbraError, untrained
 from . import compat, jobs, preferences
 from .backend_process import weights_folder
 from .jobs import Outcome, Progress
@@ -55,7 +55,7 @@ def has_weights(model: str) -> bool:
 def check_weights(model: str, remedy: str = "") -> None:
     """Raises PenumbraError where there is no trained network of this name."""
     if not has_weights(model):
-        raise PenumbraError(f"This version of Penumbra has no trained network for it (assets/weights/{model}).", remedy)
+        raise untrained(model, remedy)
 
 
 def import_steps(scene: bpy.types.Scene, job: BodyJob | ObjectJob, title: str, add: Add) -> jobs.Steps:

@@ -108,6 +108,14 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, cast: C
     _draw_plate(layout, context)
     layout.row().prop(settings, "frames", expand=True)
     layout.prop(settings, "estimator")
+    layout.prop(settings, "shadow")
+    header, softness = layout.panel("penumbra_softness", default_closed=True)
+    header.label(text="Softness")
+    if softness:
+        softness.prop(settings, "softness_automatic")
+        angle = softness.row()
+        angle.enabled = not settings.softness_automatic
+        angle.prop(settings, "softness")
     header, ground = layout.panel("penumbra_ground", default_closed=True)
     header.use_property_split = False
     header.prop(settings, "ground")

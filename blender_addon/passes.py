@@ -34,6 +34,7 @@ CREATED_TREE = "penumbra_created_tree"  # on the group: the compositor was empty
 RECORDS = "penumbra_records"  # on the group: what its frames were made of and the light found, as JSON
 FORMER = "penumbra_former"  # on the group: node and socket that our link to the output replaced
 
+WHITE = (1.0, 1.0, 1.0, 1.0)
 ROLES = ("albedo", "shading", "shadow", "occlusion")
 _DEFAULT_NODES = {"CompositorNodeRLayers", "CompositorNodeComposite", "CompositorNodeViewer", "NodeGroupOutput"}
 
@@ -125,6 +126,10 @@ def _show(
     }
     if packed:
         _pack(images, character)
+    for name in tint_sockets(members(node)) if node else ():
+        if name not in node.inputs:  # a result of before there were tints
+            _new_tint(group, name)
+            node.inputs[name].default_value = WHITE
     _build(group, images, span, plate)
     if node is None:
         node = _new_node(tree, group, character)
@@ -162,8 +167,16 @@ def roles(names: Sequence[str]) -> tuple[str, ...]:
 
 def strength_sockets(names: Sequence[str]) -> list[tuple[str, str]]:
     """For each of a result's characters the names of its node's inputs for shading and shadow."""
-    prefixes = ["" if len(names) == 1 else f"{name} " for name in names]
-    return [(f"{prefix}Shading Strength", f"{prefix}Shadow Strength") for prefix in prefixes]
+    return [(f"{prefix}Shading Strength", f"{prefix}Shadow Strength") for prefix in _prefixes(names)]
+
+
+def tint_sockets(names: Sequence[str]) -> list[str]:
+    """For each of a result's characters the name of its node's input for the colour of the light that it takes."""
+    return [f"{prefix}Shadow Tint" for prefix in _prefixes(names)]
+
+
+def _prefixes(names: Sequence[str]) -> list[str]:
+    return ["" if len(names) == 1 else f"{name} " for name in names]
 
 
 def result_nodes(scene: bpy.types.Scene) -> dict[str, bpy.types.Node]:
@@ -175,7 +188,7 @@ def result_nodes(scene: bpy.types.Scene) -> dict[str, bpy.types.Node]:
 
 
 def result_node(scene: bpy.types.Scene, character: str) -> bpy.types.Node | None:
-    """A character's node; its inputs "Mute", "Compare" and `strength_sockets` are the result's controls."""
+    """A character's node; "Mute", "Compare", `strength_sockets` and `tint_sockets` are the result's controls."""
     return result_nodes(scene).get(character)
 
 
@@ -477,14 +490,24 @@ def _new_group(character: str, names: Sequence[str], created: bool) -> bpy.types
     group[CREATED_TREE] = created
     new = group.interface.new_socket
     new("Plate", in_out="INPUT", socket_type="NodeSocketColor").default_value = (0, 0, 0, 0)
-    strengths = [(name, 1.0) for sockets in strength_sockets(names) for name in sockets]
-    for name, value in (*strengths, ("Mute", 0.0)):
-        socket = new(name, in_out="INPUT", socket_type="NodeSocketFloat")
-        socket.subtype = "FACTOR"
-        socket.min_value, socket.max_value, socket.default_value = 0.0, 1.0, value
+    for (shading, shadow), tint in zip(strength_sockets(names), tint_sockets(names), strict=True):
+        _new_factor(group, shading, 1.0)
+        _new_factor(group, shadow, 1.0)
+        _new_tint(group, tint)
+    _new_factor(group, "Mute", 0.0)
     for name in ("Image", "Shading", "Shadow", "Occlusion"):
         new(name, in_out="OUTPUT", socket_type="NodeSocketColor")
     return group
+
+
+def _new_factor(group: bpy.types.NodeTree, name: str, value: float) -> None:
+    socket = group.interface.new_socket(name, in_out="INPUT", socket_type="NodeSocketFloat")
+    socket.subtype = "FACTOR"
+    socket.min_value, socket.max_value, socket.default_value = 0.0, 1.0, value
+
+
+def _new_tint(group: bpy.types.NodeTree, name: str) -> None:
+    group.interface.new_socket(name, in_out="INPUT", socket_type="NodeSocketColor").default_value = WHITE
 
 
 def _build(
@@ -492,6 +515,7 @@ def _build(
 ) -> None:
     """Make the group's nodes: plate × shadows, over it albedo × shading + gloss. Strength 0 makes a factor of 1."""
     group.nodes.clear()
+    tints = tint_sockets(json.loads(group[MEMBERS]))
     link = group.links.new
     inputs, output = _node(group, "NodeGroupInput", -800, 400), _node(group, "NodeGroupOutput", 800, 200)
     shown = {role: _image_node(group, image, span, row) for row, (role, image) in enumerate(images.items())}
@@ -502,7 +526,8 @@ def _build(
     shadowed, of_shading = over, None
     for i in range(0, len(strengths), 2):
         own, y = "" if len(strengths) == 2 else str(i // 2 + 1), 100 - 200 * i
-        shadow = _strength(group, strengths[i + 1], shown[f"shadow{own}"], names[i + 1], y)
+        tint = inputs.outputs[tints[i // 2]]
+        shadow = _tinted(group, strengths[i + 1], tint, shown[f"shadow{own}"], names[i + 1], y)
         shadowed = _mix(group, "MULTIPLY", 1.0, shadowed, shadow, "Plate × Shadow", (0, y + 200))
         of_shading = _add_own(group, strengths[i], shown.get(f"matte{own}"), of_shading, y - 200)
     shading = _strength(group, of_shading, shown["shading"], "Shading Strength", -150)
@@ -549,6 +574,42 @@ def _strength(
     group: bpy.types.NodeTree, factor: bpy.types.NodeSocket, image: bpy.types.Node, label: str, y: float
 ) -> bpy.types.NodeSocket:
     return _mix(group, "MIX", factor, (1, 1, 1, 1), image.outputs["Image"], label, (-250, y))
+
+
+def _tinted(
+    group: bpy.types.NodeTree,
+    strength: bpy.types.NodeSocket,
+    tint: bpy.types.NodeSocket,
+    image: bpy.types.Node,
+    label: str,
+    y: float,
+) -> bpy.types.NodeSocket:
+    """1 − strength · tint · (1 − shadow), of each colour, within 0 and 1."""
+    factors = _vector(group, "SCALE", tint, None, "Strength × Tint", (-650, y))
+    group.links.new(strength, factors.inputs["Scale"])
+    mix = _node(group, "ShaderNodeMix", -480, y)
+    mix.data_type, mix.factor_mode, mix.clamp_factor, mix.label = "VECTOR", "NON_UNIFORM", False, label
+    mix.inputs[4].default_value = (1, 1, 1)
+    group.links.new(factors.outputs[0], mix.inputs[1])
+    group.links.new(image.outputs["Image"], mix.inputs[5])
+    below = _vector(group, "MINIMUM", mix.outputs[1], (1, 1, 1), "At most 1", (-360, y))
+    return _vector(group, "MAXIMUM", below.outputs[0], (0, 0, 0), "At least 0", (-250, y)).outputs[0]
+
+
+def _vector(
+    group: bpy.types.NodeTree,
+    operation: str,
+    a: bpy.types.NodeSocket,
+    b: tuple[float, float, float] | None,
+    label: str,
+    location: tuple[float, float],
+) -> bpy.types.Node:
+    node = _node(group, "ShaderNodeVectorMath", *location)
+    node.operation, node.label = operation, label
+    group.links.new(a, node.inputs[0])
+    if b is not None:
+        node.inputs[1].default_value = b
+    return node
 
 
 def _mix(

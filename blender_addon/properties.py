@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import bpy
 
-from ..backend.protocol import PROBENET, SHADINGNET, PenumbraError
+from ..backend.protocol import GENERATED, PHYSICAL, PROBENET, SHADINGNET, SOFTEST, PenumbraError
 from . import passes, scene_light, wipe
 from .character import Cast, cast_named, everybody, find_cast
 from .export import ExportSettings
@@ -58,6 +59,27 @@ class PenumbraSettings(bpy.types.PropertyGroup):
             (SHADINGNET, "ShadingNet", "The light that explains best how ShadingNet shades the character"),
             (SCENE, "Scene", "The Sun and World that Light from Plate has made, as they are now"),
         ),
+    )
+    shadow: bpy.props.EnumProperty(
+        name="Shadow",
+        description="What tells how dark the shadow is and of which colour; its outline is traced",
+        items=(
+            (PHYSICAL, "Physical", "The light that the character takes away"),
+            (GENERATED, "Generated", "Trained networks draw it as the plate's own shadows look; they take longer"),
+        ),
+    )
+    softness_automatic: bpy.props.BoolProperty(
+        name="As Soft as the Light",
+        description="Cast the shadow by suns as large as they were found",
+        default=True,
+    )
+    softness: bpy.props.FloatProperty(
+        name="Softness",
+        description="Half the angle across the suns, when they cast the shadow on the plate",
+        subtype="ANGLE",
+        min=0,
+        max=math.radians(SOFTEST),
+        default=math.radians(2),
     )
     ground: bpy.props.BoolProperty(
         name="Ground",
@@ -130,6 +152,8 @@ def export_settings(scene: bpy.types.Scene, *, multilayer: bool = False) -> Expo
         device=preferred_device(),
         estimator=PROBENET if settings.estimator == SCENE else settings.estimator,
         multilayer=multilayer or settings.multilayer,
+        shadow=settings.shadow,
+        shadow_softness=None if settings.softness_automatic else min(math.degrees(settings.softness), SOFTEST),
     )
 
 

@@ -67,11 +67,14 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
 def _draw_strengths(layout: bpy.types.UILayout, node: bpy.types.Node) -> None:
     """Sliders of the result; of several characters, each one's own."""
     names = passes.members(node)
-    for name, (shading, shadow) in zip(names, passes.strength_sockets(names), strict=True):
+    controls = zip(names, passes.strength_sockets(names), passes.tint_sockets(names), strict=True)
+    for name, (shading, shadow), tint in controls:
         if len(names) > 1:
             layout.label(text=name, icon="OUTLINER_OB_ARMATURE", translate=False)
         layout.prop(node.inputs[shading], "default_value", text="Shading", slider=True)
         layout.prop(node.inputs[shadow], "default_value", text="Shadow", slider=True)
+        if tint in node.inputs:  # results of before there were tints get it when they are harmonized again
+            layout.prop(node.inputs[tint], "default_value", text="Shadow Tint")
     layout.prop(node.inputs["Mute"], "default_value", text="Mute", slider=True)
 
 

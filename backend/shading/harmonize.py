@@ -21,9 +21,9 @@ import numpy as np
 from .. import device as devices
 from .. import multilayer
 from ..images import write_exr
-from ..protocol import Frame, FrameResult, HarmonizeJob, HarmonizeResult, replacing, write_json
+from ..protocol import GENERATED, Frame, FrameResult, HarmonizeJob, HarmonizeResult, replacing, write_json
 from ..rays import rics
-from ..shadow.cast import cast_shadows
+from ..shadow.on_plate import PlateShadow
 from . import estimators, visibility
 from . import probe as probes
 from .bounce import bounced_in
@@ -44,9 +44,10 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show
     Raises PenumbraError with what the artist can do.
     """
     job = HarmonizeJob.load(folder)
-    clock, preview = Clock(progress, len(job.frames)), Preview(folder, show)
+    clock, preview = Clock(progress, len(job.frames), job.shadow == GENERATED), Preview(folder, show)
     clock.begin("Loading the network")
     chosen = devices.pick(job.device if device == "auto" else device)
+    shadow = PlateShadow.load(job, chosen)
     if all(frame.light for frame in job.frames):
         lights = [LightProbe.load(folder / f.light).seen_from(f.camera.world_from_camera) for f in job.frames]
         notices = ()
@@ -62,9 +63,10 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show
         if job.only_light:
             light.save(folder / f"light_{frame.number:04d}.json")
         else:
-            done = _resumed_result(folder, frame, light)
-            results.append(done or render_frame(folder, frame, light, job, clock, preview))
+            done = _resumed_result(folder, frame, light, shadow.key)
+            results.append(done or render_frame(folder, frame, light, shadow, clock, preview))
     clock.end()
+    notices = (*notices, *shadow.notices())
     result = HarmonizeResult(tuple(results), clock.seconds, chosen.type, devices.versions(), notices)
     if job.multilayer:
         result = multilayer.with_layers(folder, result)
@@ -104,7 +106,7 @@ def settle(frames: tuple[Frame, ...], estimates: list[LightProbe]) -> list[Light
 
 
 def render_frame(
-    folder: Path, frame: Frame, light: LightProbe, job: HarmonizeJob, clock: Clock, preview: Preview
+    folder: Path, frame: Frame, light: LightProbe, shadow: PlateShadow, clock: Clock, preview: Preview
 ) -> FrameResult:
     """Shade one frame at the render's resolution, cast its shadow, and write its images."""
     view = View.open(folder, frame)
@@ -112,13 +114,14 @@ def render_frame(
     lit = shade(view, light)
     preview.finished(view, lit.surface.valid, lit.shading)
     clock.begin("Casting the shadow")
-    shadows = cast_shadows(view.scene, view.camera, light, job.characters, job.ground, job.ground_height)
-    shadow = np.prod(list(shadows.values()), 0)
-    preview.finished(view, lit.surface.valid, lit.shading, shadow)
+    shadows = shadow.cast(view, lit.image(view.passes.alpha > 0), light, clock)
+    together = np.prod(list(shadows.values()), 0)
+    preview.finished(view, lit.surface.valid, lit.shading, together)
     clock.begin("Writing the images")
-    result = write_frame(folder, view, light, lit, shadow)
+    key = _key(frame, light, shadow.key)
+    result = dataclasses.replace(write_frame(folder, view, light, lit, together), key=key)
     if len(shadows) > 1:
-        result = write_characters(folder, view, result, lit, shadows, job.characters)
+        result = write_characters(folder, view, result, lit, shadows, shadow.job.characters)
     write_json(folder / f"frame_{frame.number:04d}.json", dataclasses.asdict(result))  # last: the frame is finished
     return result
 
@@ -169,7 +172,6 @@ def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shad
         albedo=f"albedo_{name}.exr",
         rics=f"rics_{name}.npz",
         probe=f"probe_{name}.json",
-        key=_key(view.frame, light),
     )
     valid, covered = lit.surface.valid, view.passes.alpha > 0
     occlusion = visibility.extrapolate(rics.occlusion(lit.surface), valid, covered)
@@ -220,17 +222,17 @@ def _estimate_path(folder: Path, frame: Frame, estimator: str) -> Path:
     return folder / f"estimate_{frame.number:04d}_{frame.key}_{estimator}.json"
 
 
-def _key(frame: Frame, light: LightProbe) -> str:
-    """What a frame's images depend on: its input, and the light that the frames agreed on."""
-    return hashlib.sha256(f"{frame.key} {light.to_json()}".encode()).hexdigest()
+def _key(frame: Frame, light: LightProbe, shadow: str) -> str:
+    """What a frame's images depend on: its input, the light that the frames agreed on, and what draws the shadow."""
+    return hashlib.sha256(f"{frame.key} {light.to_json()} {shadow}".encode()).hexdigest()
 
 
-def _resumed_result(folder: Path, frame: Frame, light: LightProbe) -> FrameResult | None:
+def _resumed_result(folder: Path, frame: Frame, light: LightProbe, shadow: str) -> FrameResult | None:
     path = folder / f"frame_{frame.number:04d}.json"
     if not frame.key or not path.is_file():
         return None
     result = FrameResult(**json.loads(path.read_text("utf-8")))
-    return result if result.key == _key(frame, light) else None
+    return result if result.key == _key(frame, light, shadow) else None
 
 
 @dataclass
@@ -239,6 +241,7 @@ class Clock:
 
     progress: Progress
     frames: int
+    draws: bool = False  # a shadow, which is work besides
     seconds: dict[str, float] = field(default_factory=dict)
     done: float = 0.0
     _stage: str = ""
@@ -250,6 +253,7 @@ class Clock:
         "Estimating the light": 0.15,
         "Tracing and shading": 0.25,
         "Casting the shadow": 0.45,
+        "Drawing the shadow": 1.0,
         "Writing the images": 0.1,
     }
 
@@ -258,11 +262,19 @@ class Clock:
         self.progress(stage, self.done)
         self._stage, self._since = stage, time.perf_counter()
 
+    def within(self, fraction: float) -> None:
+        """Tell that so much of the running stage is done."""
+        self.progress(self._stage, self.done + fraction * self._share())
+
     def end(self) -> None:
         """Add the running stage to the account."""
         if self._stage:
             spent = time.perf_counter() - self._since
             self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + spent
-            once = self._stage == "Loading the network"
-            self.done = min(1.0, self.done + self.SHARES[self._stage] / (1 if once else self.frames))
+            self.done = min(1.0, self.done + self._share())
             self._stage = ""
+
+    def _share(self) -> float:
+        """Of the running stage in the whole job."""
+        frames = 1 if self._stage == "Loading the network" else self.frames
+        return self.SHARES[self._stage] / (sum(self.SHARES.values()) if self.draws else 1) / frames

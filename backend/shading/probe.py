@@ -104,6 +104,18 @@ class LightProbe:
             suns=tuple(dataclasses.replace(sun, irradiance=sun.irradiance * factor) for sun in self.suns),
         )
 
+    def with_half_angle(self, half_angle: float) -> LightProbe:
+        """The same light, its suns as bright as they were and of this half-angle, radians."""
+        suns = tuple(dataclasses.replace(sun, half_angle=half_angle) for sun in self.suns)
+        return dataclasses.replace(self, suns=suns)
+
+    def turned(self, angle: float) -> LightProbe:
+        """The same light turned about the world's z axis by `angle`, radians, anticlockwise from above."""
+        cos, sin = np.cos(angle), np.sin(angle)
+        back = np.array([(cos, sin, 0), (-sin, cos, 0), (0, 0, 1)])
+        seen = self.seen_from(back @ self.world_from_camera)  # as light turns, so it seems to a camera that turns back
+        return dataclasses.replace(seen, world_from_camera=self.world_from_camera)
+
     def seen_from(self, world_from_camera: np.ndarray) -> LightProbe:
         """The same light in the axes of a camera with this (3, 3) or (4, 4) pose.
 

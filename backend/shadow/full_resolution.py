@@ -26,7 +26,7 @@ def enlarged(ratio: np.ndarray, mask: np.ndarray, prior: np.ndarray, trust: floa
     and the mask 0, and nowhere else.
     """
     log = np.log(np.clip(ratio, 1e-3, 1)).astype(np.float32)
-    images = _guided(np.concatenate([log, mask.astype(np.float32)[..., None]], -1), prior, trust)
+    images = guided(np.concatenate([log, mask.astype(np.float32)[..., None]], -1), prior, trust)
     result = np.exp(np.minimum(images[..., :3], 0))
     depth = (1 - result).max(-1, keepdims=True)
     ramp = np.clip((depth - FAINTEST) / (2 * FAINTEST), 0, 1)
@@ -37,22 +37,7 @@ def enlarged(ratio: np.ndarray, mask: np.ndarray, prior: np.ndarray, trust: floa
     return result.astype(np.float32), covered
 
 
-def agreement(hidden: np.ndarray, mask: np.ndarray) -> float:
-    """How far a traced shadow (H, W) is to be trusted: its soft Dice with the predicted one (h, w)."""
-    small = cv2.resize(hidden, mask.shape[::-1], interpolation=cv2.INTER_AREA)
-    return _dice(small, mask)
-
-
-def best(masks: Sequence[np.ndarray], expected: np.ndarray) -> int:
-    """The sample whose mask (h, w) overlaps most (soft Dice) with what the physics expects (h, w), all in [0, 1]."""
-    return int(np.argmax([_dice(mask, expected) for mask in masks]))
-
-
-def _dice(a: np.ndarray, b: np.ndarray) -> float:
-    return float(2 * (a * b).sum() / max(float((a + b).sum()), 1e-6))
-
-
-def _guided(image: np.ndarray, prior: np.ndarray, trust: float) -> np.ndarray:
+def guided(image: np.ndarray, prior: np.ndarray, trust: float) -> np.ndarray:
     """(H, W, C) of an image (h, w, C), enlarged by the prior (H, W) as far as it is trusted."""
     height, width = prior.shape
     small = cv2.resize(prior, image.shape[1::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -68,3 +53,18 @@ def _guided(image: np.ndarray, prior: np.ndarray, trust: float) -> np.ndarray:
         slope, offset = np.moveaxis(cv2.resize(coefficients, (width, height), interpolation=cv2.INTER_LINEAR), -1, 0)
         guided[..., channel] = slope * prior + offset
     return trust * guided + (1 - trust) * plain
+
+
+def agreement(hidden: np.ndarray, mask: np.ndarray) -> float:
+    """How far a traced shadow (H, W) is to be trusted: its soft Dice with the predicted one (h, w)."""
+    small = cv2.resize(hidden, mask.shape[::-1], interpolation=cv2.INTER_AREA)
+    return _dice(small, mask)
+
+
+def best(masks: Sequence[np.ndarray], expected: np.ndarray) -> int:
+    """The sample whose mask (h, w) overlaps most (soft Dice) with what the physics expects (h, w), all in [0, 1]."""
+    return int(np.argmax([_dice(mask, expected) for mask in masks]))
+
+
+def _dice(a: np.ndarray, b: np.ndarray) -> float:
+    return float(2 * (a * b).sum() / max(float((a + b).sum()), 1e-6))

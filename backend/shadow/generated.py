@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from ..protocol import SHADOW_NETWORKS
 from ..weights import CONFIG, WEIGHTS, fitting, load_model, load_state
 from .full_resolution import best
 from .pointmap import PointMap
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # they import diffusers, which takes seconds
     from .generator import Conditions, ShadowGenerator
     from .networks import ShadowPredictors
 
-PREDICTORS, GENERATOR = "shadow-predictors", "shadow-generator"
+PREDICTORS, GENERATOR = SHADOW_NETWORKS
 
 
 def available(name: str, root: Path = WEIGHTS) -> bool:
@@ -78,5 +79,6 @@ def draw(generator: ShadowGenerator, c: Conditions, samples: int, seed: int) -> 
     mask; the first where that mask is not to be trusted at all."""
     several = c.repeated(samples)
     ratios, masks = generator.finish(generator.sample(several, seed), several)
-    chosen = best(list(masks[:, 0].numpy()), (c.mask * c.mask_quality)[0, 0].numpy())
+    ratios, masks = ratios.cpu(), masks.cpu()
+    chosen = best(list(masks[:, 0].numpy()), (c.mask * c.mask_quality)[0, 0].cpu().numpy())
     return ratios[chosen].permute(1, 2, 0).numpy(), masks[chosen, 0].numpy()

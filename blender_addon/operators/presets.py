@@ -13,7 +13,17 @@ from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
 FOLDER = "penumbra/harmonize"
-SETTINGS = ("frames", "estimator", "ground", "ground_automatic", "ground_height", "multilayer")
+SETTINGS = (
+    "frames",
+    "estimator",
+    "shadow",
+    "softness_automatic",
+    "softness",
+    "ground",
+    "ground_automatic",
+    "ground_height",
+    "multilayer",
+)
 
 
 class PENUMBRA_PT_harmonize_presets(PresetPanel, bpy.types.Panel):  # noqa: N801 (Blender's naming)

@@ -71,9 +71,15 @@ def srgb_decode(encoded: np.ndarray) -> np.ndarray:
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
-def composite(plate: np.ndarray, images: Mapping[str, np.ndarray], shading: float = 1, shadow: float = 1) -> np.ndarray:
+def composite(
+    plate: np.ndarray,
+    images: Mapping[str, np.ndarray],
+    shading: float = 1,
+    shadow: float = 1,
+    tint: tuple[float, float, float] = (1, 1, 1),
+) -> np.ndarray:
     """What the group has to make: plate × shadow, over it albedo × shading; (H, W, 3)."""
-    ground = plate * (1 + shadow * (images["shadow"] - 1))
+    ground = plate * np.clip(1 - shadow * np.float32(tint) * (1 - images["shadow"]), 0, 1)
     figure = images["albedo"][..., :3] * (1 + shading * (images["shading"] - 1))
     alpha = images["albedo"][..., 3:]
     return figure * alpha + ground * (1 - alpha)

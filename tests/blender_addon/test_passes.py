@@ -85,6 +85,47 @@ def test_the_group_makes_the_composite(scene: bpy.types.Scene, tmp_path: Path, s
     np.testing.assert_allclose(made, pixels.composite(PLATE, images(1), shading, shadow), **CLOSE)
 
 
+def test_the_tint_colours_the_light_that_the_shadow_takes(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    node = apply(scene, tmp_path / "job").node
+    assert tuple(node.inputs["Shadow Tint"].default_value) == (1, 1, 1, 1)
+    for strength, tint in ((1.0, (1.0, 0.6, 0.0)), (0.5, (0.2, 1.0, 1.0)), (1.0, (3.0, 0.5, -1.0))):
+        node.inputs["Shadow Strength"].default_value = strength
+        node.inputs["Shadow Tint"].default_value = (*tint, 1.0)
+        made = pixels.render(scene, tmp_path / "made.exr")[..., :3]
+        np.testing.assert_allclose(made, pixels.composite(PLATE, images(1), 1, strength, tint), **CLOSE)
+    again = apply(scene, tmp_path / "job").node
+    assert again.inputs["Shadow Tint"].default_value[0] == 3, "it is the artist's, and stays"
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.3])
+def test_a_white_tint_changes_no_pixel(scene: bpy.types.Scene, tmp_path: Path, strength: float) -> None:
+    """The node makes what one mix of 1 and the shadow by the strength would make."""
+    node = apply(scene, tmp_path / "job").node
+    node.inputs["Shadow Strength"].default_value = strength
+    tinted = pixels.render(scene, tmp_path / "made.exr")
+    nodes, link = node.node_tree.nodes, node.node_tree.links.new
+    last = next(n for n in nodes if n.label == "At least 0")
+    image = next(n for n in nodes if n.bl_idname == "ShaderNodeMix" and n.data_type == "VECTOR").inputs[5]
+    factor = next(n for n in nodes if n.label == "Strength × Tint").inputs["Scale"]
+    mix = nodes.new("ShaderNodeMix")
+    mix.data_type, mix.inputs[6].default_value = "RGBA", (1, 1, 1, 1)
+    link(factor.links[0].from_socket, mix.inputs[0])
+    link(image.links[0].from_socket, mix.inputs[7])
+    for socket in [found.to_socket for found in last.outputs[0].links]:
+        link(mix.outputs[2], socket)
+    plain = pixels.render(scene, tmp_path / "made.exr")
+    np.testing.assert_allclose(plain, tinted, rtol=2.5e-7 if compat.V5 else 0)  # 5.2 mixes colours in another order
+
+
+def test_a_result_of_before_the_tint_gets_it(scene: bpy.types.Scene, tmp_path: Path) -> None:
+    node = apply(scene, tmp_path / "job").node
+    interface = node.node_tree.interface
+    interface.remove(interface.items_tree["Shadow Tint"])
+    node = apply(scene, tmp_path / "job").node
+    made = pixels.render(scene, tmp_path / "made.exr")[..., :3]
+    np.testing.assert_allclose(made, pixels.composite(PLATE, images(1)), **CLOSE)
+
+
 def test_mute_shows_the_plate_and_outputs_show_the_passes(scene: bpy.types.Scene, tmp_path: Path) -> None:
     node = apply(scene, tmp_path / "job").node
     node.inputs["Mute"].default_value = 1

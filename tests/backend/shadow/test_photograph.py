@@ -11,18 +11,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from backend import weights
 from backend.images import read_exr, srgb_decode, srgb_encode
 from backend.protocol import PenumbraError
 from backend.shadow import photograph, viewpoint
-from backend.shadow.generated import GENERATOR, PREDICTORS
-from backend.shadow.generator import GeneratorConfig, ShadowGenerator
-from backend.shadow.networks import PredictorConfig, ShadowPredictors
+from backend.shadow.generator import ShadowGenerator
 from backend.shadow.photograph import Request, cast_in_photograph
 
 from .posts import Post, post
+from .tiny import save_networks
 
 POST = post(200)
 HORIZON = viewpoint.horizon_of(POST.camera)
@@ -138,12 +135,7 @@ def test_pictures_of_every_kind_are_taken(tmp_path: Path, kind: str) -> None:
 
 def test_trained_networks_take_part_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ShadowGenerator, "sample", partialmethod(ShadowGenerator.sample, steps=2))
-    torch.manual_seed(0)
-    sizes = PredictorConfig(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), coarse=8, fine=8, quality=8)
-    small = GeneratorConfig(size=32, widths=(8, 16), prompt=8, token_width=8, post=8, heads=2)
-    predictors, generator = ShadowPredictors(sizes), ShadowGenerator.small(small)
-    weights.save_model(tmp_path / PREDICTORS, PREDICTORS, predictors, {"network": sizes.to_json()}, "")
-    weights.save_model(tmp_path / GENERATOR, GENERATOR, generator, {"network": small.to_json()}, "")
+    save_networks(tmp_path)
     light = tuple(POST.toward(20, 45))
     request = Request(*write_pictures(tmp_path), light=light, horizon=HORIZON, focal=FOCAL, samples=2, seed=1)
     found = cast_in_photograph(request, tmp_path)
