@@ -73,8 +73,8 @@ class Footage:
 def open_footage(path: Path, focal: float = 0.0, fps: float = 0.0) -> Footage:
     """A video, or all images that are numbered as the one at `path` is.
 
-    focal: as for `read_photograph`; videos do not tell theirs. fps: of a sequence; videos tell theirs. Raises PenumbraError where it cannot be read, and where
-    more numbers are missing in a sequence than are there.
+    focal: as for `read_photograph`; videos do not tell theirs. fps: of a sequence; videos tell theirs.
+    Raises PenumbraError where it cannot be read, and where more numbers are missing in a sequence than are there.
     """
     if not path.is_file():
         raise PenumbraError(f"The take {path.name} was not found.", f"Check that {path} is still there.")
