@@ -51,6 +51,7 @@ def main() -> int:
     body.add_argument(
         "--sequence", action="store_true", help="take all images that are numbered as this one for a moving picture"
     )
+    body.add_argument("--fps", type=float, default=0.0, help="frames a second of a sequence; 24 unless it is given")
     body.add_argument(
         "--person",
         nargs="+",

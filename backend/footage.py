@@ -22,7 +22,7 @@ class Footage:
 
     files: of a sequence, one a frame, None where the numbers have a gap; empty for a video.
     first: number of the first frame, 1 for a video. count: of frames; of a video, as many as its file says.
-    fps: 0 where it is not known, as of a sequence. size: (width, height) as frames are read.
+    fps: 0 where it is not known. size: (width, height) as frames are read.
     focal: pixels, one for the whole take. lens: as `Photograph.lens`.
     """
 
@@ -70,11 +70,11 @@ class Footage:
             video.release()
 
 
-def open_footage(path: Path, focal: float = 0.0) -> Footage:
+def open_footage(path: Path, focal: float = 0.0, fps: float = 0.0) -> Footage:
     """A video, or all images that are numbered as the one at `path` is.
 
-    focal: as for `read_photograph`; videos do not tell theirs. Raises PenumbraError where it cannot be read, and where
-    more numbers are missing in a sequence than are there.
+    focal: as for `read_photograph`; videos do not tell theirs. fps: of a sequence; videos tell theirs.
+    Raises PenumbraError where it cannot be read, and where more numbers are missing in a sequence than are there.
     """
     if not path.is_file():
         raise PenumbraError(f"The take {path.name} was not found.", f"Check that {path} is still there.")
@@ -93,7 +93,7 @@ def open_footage(path: Path, focal: float = 0.0) -> Footage:
         raise PenumbraError(
             "The images of this sequence are stored on their side.", "Save them upright, without an EXIF orientation."
         )
-    return Footage(found[first], files, first, len(files), 0.0, photograph.size, photograph.focal, photograph.lens)
+    return Footage(found[first], files, first, len(files), fps, photograph.size, photograph.focal, photograph.lens)
 
 
 def numbered(path: Path) -> dict[int, Path]:

@@ -79,6 +79,7 @@ class BodyJob:
     refine: fit each body to what was seen of the person.
     method: "lasor" or "bodynet".
     focal: focal length in the picture's longer sides; 0 takes the photograph's own.
+    fps: frames a second of a sequence, which its files do not tell; 0 where it is not known.
     device: "auto", "cpu" or "cuda".
     """
 
@@ -88,6 +89,7 @@ class BodyJob:
     method: str = "lasor"
     sequence: bool = False
     focal: float = 0.0
+    fps: float = 0.0
     device: str = "auto"
 
     @property
@@ -127,7 +129,7 @@ class BodyPerson:
 class TakeFacts:
     """Of a take. path: the video, or the first image. first: number of its first image, 1 of a video. count: of frames.
 
-    fps: 0 where it is not known.
+    fps: 0 where it is not known; of a sequence, the job's.
     """
 
     path: str

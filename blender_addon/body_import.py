@@ -65,7 +65,17 @@ def import_body(request: BodyRequest) -> jobs.Steps:
     check_image(request.image, KINDS)
     check_weights(request.method, "Choose another method.")
     image, device = str(request.image.resolve()), preferences.preferred_device()
-    job = BodyJob(image, request.who, request.refine, request.method, request.sequence, request.focal, device)
+    render = request.scene.render
+    job = BodyJob(
+        image,
+        request.who,
+        request.refine,
+        request.method,
+        request.sequence,
+        request.focal,
+        render.fps / render.fps_base,
+        device,
+    )
     add = functools.partial(add_bodies, image=request.image, use_camera=request.use_camera)
     return (yield from import_steps(request.scene, job, "Import Body from Image", add))
 

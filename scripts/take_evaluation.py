@@ -97,7 +97,7 @@ def _write(path: Path, skins: list, camera, light: Environment, plate: np.ndarra
 
 def recover(folder: Path, true: np.ndarray, fps: float, split: str) -> list[dict]:
     """A row for what the frames say, each by itself, and one for what is made of them."""
-    footage = open_footage(min(folder.glob("walk_*.png")))
+    footage = open_footage(min(folder.glob("walk_*.png")), fps=fps)
     rows = []
     for name, refine in (("LASOR", False), ("LASOR, refined", True)):
         started = time.perf_counter()

@@ -34,7 +34,7 @@ def import_take(folder: Path, job: BodyJob, progress: Progress) -> BodyResult:
     """Do a `BodyJob` of a take; writes the result's files into `folder`. Raises PenumbraError."""
     started = time.perf_counter()
     progress("Reading the take", 0.0)
-    footage, device = open_footage(Path(job.image), job.focal), devices.pick(job.device)
+    footage, device = open_footage(Path(job.image), job.focal, job.fps), devices.pick(job.device)
 
     def finding(stage: str, share: float) -> None:
         progress(stage, 0.02 + 0.83 * share)
@@ -68,7 +68,7 @@ def write_take(arguments: argparse.Namespace, who: str, progress: Progress) -> t
 
     Returns how many bodies were made, of how many people, and notices.
     """
-    footage, device = open_footage(arguments.image, arguments.focal), devices.pick("auto")
+    footage, device = open_footage(arguments.image, arguments.focal, arguments.fps), devices.pick("auto")
 
     def finding(stage: str, share: float) -> None:
         progress(stage, 0.8 * share)

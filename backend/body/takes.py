@@ -28,7 +28,7 @@ from .reconstruct import Body, Progress, asked, evidence, load_network
 from .smoothing import smooth_curves, smooth_rotations
 from .tracking import USUAL_FPS, Sighting, Track, Tracker
 
-BATCH = 8  # frames that are reconstructed together
+BATCH = 4  # frames that are reconstructed together; between two batches, Esc is heard
 SHAPED = 8  # frames, the best seen, whose fitted shapes make the take's
 # Seconds, the Gaussian's standard deviation: of the joints and of the place in the picture, and of the depth, which is
 # known from the person's size alone.
