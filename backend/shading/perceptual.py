@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.linalg import sqrtm
 from torch import nn
 from torch.nn import functional as F
 
@@ -87,5 +86,6 @@ class Fvd:
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
     """Fréchet distance of the Gaussians that fit two sets of features (N, D)."""
     one, other = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    root = np.real(np.asarray(sqrtm(one @ other)))
-    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(one + other - 2 * root))
+    # The trace of a product's square root: its eigenvalues are real and positive, but for rounding.
+    root = np.sqrt(np.linalg.eigvals(one @ other).real.clip(0)).sum()
+    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(one + other) - 2 * root)
