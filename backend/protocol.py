@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 
 # What a mesh of the scene is to the character's light.
 CHARACTER = "character"  # is shaded; occludes itself (RiCS)
@@ -181,6 +181,7 @@ class HarmonizeJob:
     ground: False where no ground plane is wanted.
     device: "auto", "cpu" or "cuda".
     estimator: who tells the light of a plate, PROBENET or SHADINGNET.
+    match: names of the meshes that stand over a person in the plate, whose pixels then tell the light instead.
     only_light: estimate the light that the frames agree on, write it as ``light_0001.json`` …, and no image.
     multilayer: write each frame's images as one multilayer EXR as well.
     """
@@ -191,6 +192,7 @@ class HarmonizeJob:
     ground_height: float | None = None
     device: str = "auto"
     estimator: str = PROBENET
+    match: tuple[str, ...] = ()
     only_light: bool = False
     multilayer: bool = False
 
@@ -203,7 +205,8 @@ class HarmonizeJob:
     def load(cls, folder: Path) -> HarmonizeJob:
         """Read ``job.json``. Raises PenumbraError as `read_job` does."""
         data = read_job(folder)[1]
-        return cls(**{**data, "frames": tuple(Frame.from_json(f) for f in data["frames"])})
+        frames = tuple(Frame.from_json(f) for f in data["frames"])
+        return cls(**{**data, "frames": frames, "match": tuple(data["match"])})
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
                 text="Back to the Light Found" if scene_light.is_given(context.scene, name) else "Light from Plate",
             ).character = name
             column.operator("penumbra.remove", icon="TRASH").character = name
+        layout.operator("penumbra.match_light", icon="OUTLINER_OB_LIGHT")
         layout.operator("penumbra.compare", icon="SPLIT_VERTICAL")
         layout.prop(context.scene.penumbra, "compare", slider=True)
         if context.scene.penumbra.compare:

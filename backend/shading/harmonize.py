@@ -51,7 +51,7 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show
         lights = [LightProbe.load(folder / f.light).seen_from(f.camera.world_from_camera) for f in job.frames]
         notices = ()
     else:
-        estimator = estimators.load(job.estimator, chosen)
+        estimator = estimators.load(job.estimator, chosen, job.match)
         estimates = []
         for frame in job.frames:
             clock.begin("Estimating the light")
