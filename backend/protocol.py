@@ -223,6 +223,8 @@ class FrameResult:
     probe: ``.json`` of the light probe.
     key: what the images depend on, to resume an interrupted animation.
     multilayer: all images in one EXR, where the job asks for it; see `multilayer.write`.
+    grain: RGB, what the plate's grain adds to the character; 0 outside its coverage.
+    photograph: what `grain.Grain` has measured in the plate: "noise" (3, 2), and "blur" in pixels.
     shadows, mattes: of a job of several characters, by name: RGB, each one's own part of the shadow, whose product
         `shadow` is; and one channel Y, which pixels of the coverage are its own.
     """
@@ -236,6 +238,8 @@ class FrameResult:
     probe: str
     key: str = ""
     multilayer: str = ""
+    grain: str = ""
+    photograph: dict[str, Any] = field(default_factory=dict)
     shadows: dict[str, str] = field(default_factory=dict)
     mattes: dict[str, str] = field(default_factory=dict)
 

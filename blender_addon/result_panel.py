@@ -10,7 +10,7 @@ import bpy
 from mathutils import Vector
 
 from ..backend.protocol import PenumbraError
-from . import balls, drawing, jobs, passes, properties, scene_light
+from . import balls, drawing, grain, jobs, passes, properties, scene_light
 from .translations import label
 
 
@@ -73,6 +73,9 @@ def _draw_strengths(layout: bpy.types.UILayout, node: bpy.types.Node) -> None:
             layout.label(text=name, icon="OUTLINER_OB_ARMATURE", translate=False)
         layout.prop(node.inputs[shading], "default_value", text="Shading", slider=True)
         layout.prop(node.inputs[shadow], "default_value", text="Shadow", slider=True)
+    for name in grain.SOCKETS:
+        if name in node.inputs:
+            layout.prop(node.inputs[name], "default_value", slider=True)
     layout.prop(node.inputs["Mute"], "default_value", text="Mute", slider=True)
 
 

@@ -27,6 +27,7 @@ from ..shadow.cast import cast_shadows
 from . import estimators, visibility
 from . import probe as probes
 from .bounce import bounced_in
+from .grain import Grain
 from .preview import Preview, Show
 from .probe import LightProbe
 from .views import View
@@ -170,10 +171,15 @@ def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shad
         rics=f"rics_{name}.npz",
         probe=f"probe_{name}.json",
         key=_key(view.frame, light),
+        grain=f"grain_{name}.exr",
+        photograph=(measured := Grain.of(view.plate)).to_json(),
     )
     valid, covered = lit.surface.valid, view.passes.alpha > 0
     occlusion = visibility.extrapolate(rics.occlusion(lit.surface), valid, covered)
-    write_exr(folder / result.shading, lit.image(covered))
+    shading = lit.image(covered)
+    write_exr(folder / result.shading, shading)
+    grain = measured.image(view.passes.albedo * shading, view.frame.number)
+    write_exr(folder / result.grain, grain * view.passes.alpha[..., None])
     write_exr(folder / result.shadow, shadow)
     write_exr(folder / result.occlusion, {"Y": np.where(covered, occlusion, 0)})
     write_exr(folder / result.albedo, np.dstack([view.passes.albedo, view.passes.alpha]))
