@@ -110,7 +110,7 @@ def everybody(view_layer: bpy.types.ViewLayer) -> Cast:
 
 
 def standing_for(person: bpy.types.Object) -> tuple[bpy.types.Object, ...]:
-    """The meshes that stand over a person in the plate: the object's own, and of a rigged one all that follow its rig."""
+    """The meshes that stand over a person in the plate: the object's own, and of a rigged one all of its rig."""
     rigs, followers = _rigs_of(person), _followers()
     parts = {part: None for rig in rigs for part in _parts(rig, followers)} or {person: None}
     return tuple(part for part in parts if part.type in MESHABLE)

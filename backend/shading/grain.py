@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The grain and the sharpness of a photograph, for what is put into it.
 
-Noise: variance rises with brightness, as photons are counted (Foi et al., "Practical Poissonian-Gaussian noise modeling",
-2008); it is told by Immerkær's difference of Laplacians (1996) in the plate's flattest blocks. Sharpness: an edge's blur
-from the ratio of its gradients at two scales (Zhuo and Sim, "Defocus map estimation from a single image", 2011).
+Noise: variance rises with brightness, as photons are counted (Foi et al., "Practical Poissonian-Gaussian noise
+modeling", 2008); it is told by Immerkær's difference of Laplacians (1996) in the plate's flattest blocks. Sharpness: an
+edge's blur from the ratio of its gradients at two scales (Zhuo and Sim, "Defocus map estimation from a single image",
+2011).
 """
 
 from __future__ import annotations

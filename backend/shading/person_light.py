@@ -11,6 +11,7 @@ level on that and on what albedos are usual.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -35,6 +36,7 @@ from .views import View
 
 SIDE = 192  # pixels of the person's square
 INSET = 0.01  # of that side; outlines of mesh and photograph differ by about so much
+REACH, NEAR = 10, 12.0  # of its pixels: how far the person is looked for beside the mesh
 SAME = 0.4  # overlap (intersection over union) of a person who is found with the mesh
 CLIPPED = 0.98  # of a photograph's channel: how bright it was is not known
 NOISE = 0.015  # radiance under which a photograph's shadows tell little
@@ -120,6 +122,10 @@ class Seen:
         inside = crop(np.ones(plate.shape[:2], np.float32), box, size=SIDE) > 0.99
         inside[valid] &= ~scene.occluded(origins, toward, (HOLDOUT,))
         inside &= valid
+        right, down = (
+            round(shift * (box[2] - box[0]) / SIDE) for shift in _offset(crop(plate, box, size=SIDE), inside)
+        )
+        box = (box[0] + right, box[1] + down, box[2] + right, box[3] + down)
         if find_people:
             inside &= _person(plate, box, inside)
         reach = 2 * max(1, round(INSET * SIDE)) + 1
@@ -147,6 +153,29 @@ class Seen:
     def sees(self, directions: np.ndarray) -> np.ndarray:
         """(N, K) bool: the points that light from directions (K, 3) reaches."""
         return rics.light_visibility(self.scene, self.surface, directions)
+
+
+def _offset(picture: np.ndarray, covered: np.ndarray) -> tuple[int, int]:
+    """Columns and rows by which the person in a picture (H, W, 3) is beside a mesh's coverage (H, W).
+
+    Where the picture has edges along the coverage's outline, in most of its length; rather near than far.
+    """
+    soft = cv2.GaussianBlur(covered.astype(np.float32), (0, 0), 1.5)
+    x, y = cv2.Sobel(soft, -1, 1, 0), cv2.Sobel(soft, -1, 0, 1)
+    size = np.hypot(x, y)
+    outline = size > 0.5 * size.max()
+    outline[:REACH] = outline[-REACH:] = outline[:, :REACH] = outline[:, -REACH:] = False
+    if np.count_nonzero(outline) < LEAST:
+        return 0, 0
+    rows, columns = np.nonzero(outline)
+    across = np.stack([x[outline], y[outline]], 1) / size[outline][:, None]
+    light = cv2.GaussianBlur(np.log(np.maximum(picture, 0) + NOISE), (0, 0), 1.0)
+    slopes = np.stack([cv2.Sobel(light, -1, 1, 0), cv2.Sobel(light, -1, 0, 1)], -1)  # (H, W, 3, 2)
+    scores = {}
+    for right, down in itertools.product(range(-REACH, REACH + 1), repeat=2):
+        steepest = np.abs(np.einsum("ncx,nx->nc", slopes[rows + down, columns + right], across)).max(1)
+        scores[right, down] = np.tanh(steepest).mean() * np.exp(-0.5 * (right**2 + down**2) / NEAR**2)
+    return max(scores, key=lambda shift: scores[shift])
 
 
 def _person(plate: np.ndarray, box: tuple[int, int, int, int], covered: np.ndarray) -> np.ndarray:
@@ -250,7 +279,7 @@ def _solve(model: _Model, seen: Seen) -> _Solved:
                 columns = np.concatenate([model.columns, -own * seen.colour[:, c : c + 1]], 1)
                 target = -seen.bounced[:, c]
                 linear[lights:] = 0
-                quadratic[lights:, lights:] = 1e-9 * np.eye(pieces)
+                quadratic[lights:, lights:] = 1e-8 * np.eye(pieces)
             else:
                 bright = model.columns @ light[:, c] + seen.bounced[:, c]
                 columns = np.concatenate([model.columns, own * bright[:, None]], 1)
@@ -278,7 +307,7 @@ def _priors(model: _Model, seen: Seen, own: np.ndarray, c: int) -> tuple[np.ndar
     quadratic[:CELLS, :CELLS] = lean
     linear[:CELLS] = lean @ model.prior[:, c]
     mean = seen.weight @ model.columns
-    quadratic[:lights, :lights] += PIN * np.outer(mean, mean)
+    quadratic[:lights, :lights] += PIN * np.outer(mean, mean) + 1e-6 * evidence * np.eye(lights)  # a sun may reach none
     linear[:lights] += PIN * mean * model.level[c]
     damp = DAMP * (seen.weight @ own) * model.level[c] ** 2 + 1e-9
     quadratic[lights:, lights:] = np.diag(damp)

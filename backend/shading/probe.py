@@ -262,7 +262,10 @@ def _with_one_more_sun(
 
 
 def fit_confidence(target: np.ndarray, explained: np.ndarray, weight: np.ndarray, normals: np.ndarray) -> float:
-    """`LightProbe.confidence` of a fit to shading (N, 3), which it explains so far. A hundredth of the squared mean is added to the variance: even light can be certain too."""
+    """`LightProbe.confidence` of a fit to a shading (N, 3), explained so far, of points with weights (N,).
+
+    A hundredth of the squared mean is added to the variance: even light can be certain too.
+    """
     share = weight[:, None] / weight.sum()
     mean = (share * target).sum(0)
     variance = (share * (target - mean) ** 2).sum() + 0.01 * (mean**2).sum()
