@@ -73,9 +73,9 @@ def _draw_strengths(layout: bpy.types.UILayout, node: bpy.types.Node) -> None:
             layout.label(text=name, icon="OUTLINER_OB_ARMATURE", translate=False)
         layout.prop(node.inputs[shading], "default_value", text="Shading", slider=True)
         layout.prop(node.inputs[shadow], "default_value", text="Shadow", slider=True)
-    for name in grain.SOCKETS:
-        if name in node.inputs:
-            layout.prop(node.inputs[name], "default_value", slider=True)
+    if set(grain.SOCKETS) <= set(node.inputs.keys()):  # an earlier version's result has none
+        layout.prop(node.inputs["Grain"], "default_value", text="Grain", slider=True)
+        layout.prop(node.inputs["Blur"], "default_value", text="Blur", slider=True)
     layout.prop(node.inputs["Mute"], "default_value", text="Mute", slider=True)
 
 

@@ -28,9 +28,7 @@ COLOURS = [(0.45, 0.3, 0.22), (0.1, 0.2, 0.4), (0.3, 0.28, 0.25), (0.06, 0.05, 0
 def meshes() -> list[Mesh]:
     """A person of several parts, 3 m before the camera."""
     posed = people.pose_person(people.make_person(5), np.zeros((24, 3)))
-    return [
-        Mesh(p.part.name, CHARACTER, np.float32(p.vertices - (0, 0, 3)), p.faces, p.corner_normals) for p in posed
-    ]
+    return [Mesh(p.part.name, CHARACTER, np.float32(p.vertices - (0, 0, 3)), p.faces, p.corner_normals) for p in posed]
 
 
 def light_from(toward: np.ndarray) -> LightProbe:
