@@ -192,6 +192,7 @@ class HarmonizeJob:
     ground: False where no ground plane is wanted.
     device: "auto", "cpu" or "cuda".
     estimator: who tells the light of a plate, PROBENET or SHADINGNET.
+    match: names of the meshes that stand over a person in the plate, whose pixels then tell the light instead.
     only_light: estimate the light that the frames agree on, write it as ``light_0001.json`` …, and no image.
     multilayer: write each frame's images as one multilayer EXR as well.
     shadow: PHYSICAL or GENERATED.
@@ -205,6 +206,7 @@ class HarmonizeJob:
     ground_height: float | None = None
     device: str = "auto"
     estimator: str = PROBENET
+    match: tuple[str, ...] = ()
     only_light: bool = False
     multilayer: bool = False
     shadow: str = PHYSICAL
@@ -219,7 +221,8 @@ class HarmonizeJob:
     def load(cls, folder: Path) -> HarmonizeJob:
         """Read ``job.json``. Raises PenumbraError as `read_job` does."""
         data = read_job(folder)[1]
-        return cls(**{**data, "frames": tuple(Frame.from_json(f) for f in data["frames"])})
+        frames = tuple(Frame.from_json(f) for f in data["frames"])
+        return cls(**{**data, "frames": frames, "match": tuple(data["match"])})
 
 
 def check_shadow(shadow: str, softness: float | None, weights: Path) -> None:
@@ -247,6 +250,8 @@ class FrameResult:
     probe: ``.json`` of the light probe.
     key: what the images depend on, to resume an interrupted animation.
     multilayer: all images in one EXR, where the job asks for it; see `multilayer.write`.
+    grain: RGB, what the plate's grain adds to the character; 0 outside its coverage.
+    photograph: what `grain.Grain` has measured in the plate: "noise" (3, 2), and "blur" in pixels.
     shadows, mattes: of a job of several characters, by name: RGB, each one's own part of the shadow, whose product
         `shadow` is; and one channel Y, which pixels of the coverage are its own.
     """
@@ -260,6 +265,8 @@ class FrameResult:
     probe: str
     key: str = ""
     multilayer: str = ""
+    grain: str = ""
+    photograph: dict[str, Any] = field(default_factory=dict)
     shadows: dict[str, str] = field(default_factory=dict)
     mattes: dict[str, str] = field(default_factory=dict)
 

@@ -109,6 +109,25 @@ def everybody(view_layer: bpy.types.ViewLayer) -> Cast:
     return Cast(rendered)
 
 
+def standing_for(person: bpy.types.Object) -> tuple[bpy.types.Object, ...]:
+    """The meshes that stand over a person in the plate: the object's own, and of a rigged one all of its rig."""
+    rigs, followers = _rigs_of(person), _followers()
+    parts = {part: None for rig in rigs for part in _parts(rig, followers)} or {person: None}
+    return tuple(part for part in parts if part.type in MESHABLE)
+
+
+def without(cast: Cast, person: bpy.types.Object) -> Cast:
+    """The characters but for one that stands over a person in the plate. Raises PenumbraError where none is left."""
+    meshes = set(standing_for(person))
+    kept = tuple(one for one in cast.characters if not meshes & set(one.parts))
+    if not kept:
+        raise PenumbraError(
+            f"“{person.name}” stands for the person in the plate, and there is no other character.",
+            "Select the character that is to be lit.",
+        )
+    return Cast(kept)
+
+
 def roles(cast: Cast, view_layer: bpy.types.ViewLayer) -> dict[bpy.types.Object, str]:
     """What each object of the view layer that can be rendered is to the characters' light.
 

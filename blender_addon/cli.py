@@ -155,7 +155,7 @@ def _cast(names: list[str] | None) -> Cast:
     scene, view_layer = bpy.context.scene, bpy.context.view_layer
     if not names and scene.penumbra.character:
         names = [scene.penumbra.character.name]
-    return cast_named(names, view_layer) if names else everybody(view_layer)
+    return cast_named(names, view_layer) if names else properties.to_be_lit(scene, everybody(view_layer))
 
 
 def register() -> None:

@@ -99,6 +99,26 @@ def fit_to_frame(tree: bpy.types.NodeTree) -> None:
                 tree.links.new(scale.outputs["Image"], target)
 
 
+FILTER_FACTOR = "Factor" if V5 else "Fac"
+
+
+def soften(node: bpy.types.Node) -> bpy.types.Node:
+    """Let a Filter node soften; returns it."""
+    if V5:
+        node.inputs["Type"].default_value = "Soften"
+    else:
+        node.filter_type = "SOFTEN"
+    return node
+
+
+def premultiply(node: bpy.types.Node) -> None:
+    """Let a Set Alpha node multiply the image by the alpha."""
+    if V5:
+        node.inputs["Type"].default_value = "Apply Mask"
+    else:
+        node.mode = "APPLY"
+
+
 def set_exr(settings: bpy.types.ImageFormatSettings, depth: str, *, multilayer: bool = False) -> None:
     """Write OpenEXR: `depth` is "16" or "32" bits a channel; multilayer files keep all passes in one part."""
     if hasattr(settings, "media_type"):

@@ -49,6 +49,7 @@ class ExportSettings:
     camera: name of a camera object; None takes the scene's, or its timeline markers'.
     plate: name of an image datablock; None takes the camera's background image.
     ground, ground_height, device, estimator, multilayer, shadow, shadow_softness: as `HarmonizeJob` has them.
+    match: names of the objects that stand over a person in the plate, as `HarmonizeJob` has them.
     samples: of the albedo and normal passes, per pixel.
     light: a light probe, as its file has it, that lights all frames; None lets the estimator tell it.
     """
@@ -59,6 +60,7 @@ class ExportSettings:
     ground_height: float | None = None
     device: str = "auto"
     estimator: str = PROBENET
+    match: tuple[str, ...] = ()
     samples: int = 32
     multilayer: bool = False
     light: dict[str, Any] | None = None
@@ -144,6 +146,7 @@ def export_frames(
         settings.ground_height,
         settings.device,
         settings.estimator,
+        settings.match,
         multilayer=settings.multilayer,
         shadow=settings.shadow,
         shadow_softness=settings.shadow_softness,
@@ -352,7 +355,7 @@ def run_request(folder: Path, send: Callable[[dict[str, Any]], None]) -> None:
         characters.cast_named(request["characters"], view_layer),
         request["frames"],
         folder,
-        ExportSettings(**request["settings"]),
+        ExportSettings(**{**request["settings"], "match": tuple(request["settings"]["match"])}),
         lambda stage, part: send({"type": "progress", "id": request["id"], "stage": stage, "fraction": part}),
     )
     send({"type": "done", "id": request["id"], "notices": list(exported.notices)})

@@ -107,7 +107,12 @@ def _light_of_range(task: Task, exported: Path, share: float) -> Generator[Progr
     index = place / "made_of.json"
     settings = task.request.settings
     trained = weights_folder(settings.estimator) / "config.json"  # other weights tell another light
-    choice = [settings.estimator, settings.light, trained.read_text("utf-8") if trained.is_file() else ""]
+    choice = [
+        settings.estimator,
+        settings.match,
+        settings.light,
+        trained.read_text("utf-8") if trained.is_file() else "",
+    ]
     told_by = hashlib.sha256(json.dumps(choice).encode()).hexdigest()
     known = json.loads(index.read_text("utf-8")) if index.is_file() and all(p.is_file() for p in paths.values()) else {}
     known = known if known.get("told_by") == told_by else {}

@@ -108,6 +108,8 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, cast: C
     _draw_plate(layout, context)
     layout.row().prop(settings, "frames", expand=True)
     layout.prop(settings, "estimator")
+    if settings.estimator == properties.PERSON:
+        layout.prop(settings, "person")
     layout.prop(settings, "shadow")
     header, softness = layout.panel("penumbra_softness", default_closed=True)
     header.label(text="Softness")

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
+import numpy as np
 
 from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, reading_result, replacing, write_json
-from . import compat, export, looks, wipe
+from . import compat, export, grain, looks, wipe
 from . import plate as plates
 from .camera import frame_size
 
@@ -79,7 +80,7 @@ def load_result(scene: bpy.types.Scene, character: str, target: Path, settings: 
     files: dict[str, dict[int, Path]] = {}
     records = (json.loads(path.read_text("utf-8")) for path in target.glob("frame_*.json"))
     names = next((record["characters"] for record in records), [character])
-    for role in (*roles(names), "plate"):
+    for role in (*roles(names), "grain", "plate"):
         for path in sorted(target.glob(f"{role}_*.exr")):
             files.setdefault(role, {})[int(path.stem.rpartition("_")[2])] = path
     frames = sorted(set.intersection(*(set(files.get(role, ())) for role in roles(names))))
@@ -87,6 +88,8 @@ def load_result(scene: bpy.types.Scene, character: str, target: Path, settings: 
         raise PenumbraError(
             f"There is no result in {target}.", "Choose the folder that holds shading_0001.exr and the like."
         )
+    if not set(frames) <= set(files.get("grain", ())):
+        files.pop("grain", None)
     plate = _plate_image(scene, settings, frames[0])
     if plate is not None or "plate" not in files:
         files.pop("plate", None)
@@ -343,7 +346,7 @@ def _sources(result: HarmonizeResult, folder: Path, *, with_plate: bool) -> dict
     """role → frame → file, all of which exist."""
     found: dict[str, dict[int, Path]] = {}
     for frame in result.frames:
-        files = {role: getattr(frame, role) for role in ROLES}
+        files = {role: getattr(frame, role) for role in (*ROLES, *(("grain",) if frame.grain else ()))}
         for i, name in enumerate(frame.mattes, 1):
             files |= {f"shadow{i}": frame.shadows[name], f"matte{i}": frame.mattes[name]}
         for role, file in files.items():
@@ -425,6 +428,7 @@ def _records(result: HarmonizeResult, folder: Path) -> dict[str, dict[str, Any]]
             "key": asked[frame.number].key,
             "look": asked[frame.number].look,
             "light": light,
+            "photograph": frame.photograph,
         }
     return records
 
@@ -517,11 +521,13 @@ def _build(
     group.nodes.clear()
     tints = tint_sockets(json.loads(group[MEMBERS]))
     link = group.links.new
+    grain.add_sockets(group)
     inputs, output = _node(group, "NodeGroupInput", -800, 400), _node(group, "NodeGroupOutput", 800, 200)
     shown = {role: _image_node(group, image, span, row) for row, (role, image) in enumerate(images.items())}
     background = shown["plate"] if "plate" in shown else _plate_node(group, plate)
     names = [name for sockets in strength_sockets(json.loads(group[MEMBERS])) for name in sockets]
-    strengths = wipe.limited(group, [inputs.outputs[name] for name in names], shown["albedo"].outputs["Image"])
+    limited = [inputs.outputs[name] for name in (*names, *grain.SOCKETS)]
+    *strengths, grains, blurs = wipe.limited(group, limited, shown["albedo"].outputs["Image"])
     over = _over(group, background.outputs["Image"], inputs.outputs["Plate"])
     shadowed, of_shading = over, None
     for i in range(0, len(strengths), 2):
@@ -535,11 +541,20 @@ def _build(
     # Coverage is the mix's factor; the colours themselves are opaque, as gloss is, from whose side alpha is taken.
     gloss = _mix(group, "ADD", 1.0, (0, 0, 0, 1), diffuse, "Gloss +", (200, 50))
     figure = _mix(group, "MIX", shown["albedo"].outputs["Alpha"], shadowed, gloss, "Character over Plate", (400, 200))
+    added = shown["grain"].outputs["Image"] if "grain" in shown else None
+    parts = (gloss, shown["albedo"].outputs["Alpha"], shadowed, (grains, blurs))
+    figure = grain.as_photographed(group, figure, *parts, added, _measured_blur(group))
     final = _mix(group, "MIX", inputs.outputs["Mute"], figure, over, "Mute", (600, 300))
     link(final, output.inputs["Image"])
     for role in ("shading", "shadow", "occlusion"):
         link(shown[role].outputs["Image"], output.inputs[role.capitalize()])
     compat.fit_to_frame(group)
+
+
+def _measured_blur(group: bpy.types.NodeTree) -> float:
+    """Pixels by which the plate is softer than a render, in the median of the frames."""
+    measured = [one.get("photograph", {}).get("blur") for one in json.loads(group[RECORDS]).values()]
+    return float(np.median([blur for blur in measured if blur is not None] or [0.0]))
 
 
 def _add_own(

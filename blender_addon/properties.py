@@ -11,12 +11,14 @@ import bpy
 
 from ..backend.protocol import GENERATED, PHYSICAL, PROBENET, SHADINGNET, SOFTEST, PenumbraError
 from . import passes, scene_light, wipe
-from .character import Cast, cast_named, everybody, find_cast
+from .character import Cast, cast_named, everybody, find_cast, standing_for, without
 from .export import ExportSettings
 from .preferences import preferred_device
 from .translations import CONTEXT
 
-SCENE = "scene"  # instead of an estimator: the light that the artist has set
+# Instead of an estimator:
+SCENE = "scene"  # the light that the artist has set
+PERSON = "person"  # ProbeNet's, fitted to the pixels of a person in the plate
 
 
 def _line(settings: PenumbraSettings) -> float:
@@ -57,8 +59,15 @@ class PenumbraSettings(bpy.types.PropertyGroup):
         items=(
             (PROBENET, "Plate", "ProbeNet reads the light off the plate, the sun included"),
             (SHADINGNET, "ShadingNet", "The light that explains best how ShadingNet shades the character"),
+            (PERSON, "Person", "The light on somebody in the plate over whom a mesh stands"),
             (SCENE, "Scene", "The Sun and World that Light from Plate has made, as they are now"),
         ),
+    )
+    person: bpy.props.PointerProperty(
+        name="Person",
+        description="The mesh, or its armature, that stands over somebody in the plate, whose pixels tell the light",
+        type=bpy.types.Object,
+        poll=lambda _, candidate: candidate.type in {"MESH", "ARMATURE"},
     )
     shadow: bpy.props.EnumProperty(
         name="Shadow",
@@ -117,7 +126,7 @@ class PenumbraSettings(bpy.types.PropertyGroup):
 
 
 def chosen_cast(context: bpy.types.Context) -> Cast:
-    """The character set in the scene, else those selected, else all.
+    """The character set in the scene, else those selected, else all, but for a person whom the plate shows.
 
     Who has a result together with others is not taken out of it. Raises PenumbraError where there is no character.
     """
@@ -125,14 +134,39 @@ def chosen_cast(context: bpy.types.Context) -> Cast:
     if settings.character:
         return cast_named([settings.character.name], context.view_layer)
     try:
-        cast = find_cast(context.selected_objects, context.view_layer)
+        cast = to_be_lit(context.scene, find_cast(context.selected_objects, context.view_layer))
     except PenumbraError as not_selected:
         try:
-            return everybody(context.view_layer)
+            return to_be_lit(context.scene, everybody(context.view_layer))
         except PenumbraError:
             raise not_selected from None
     together = next((names for names in passes.casts(context.scene) if set(cast.names) < set(names)), ())
     return cast_named(together, context.view_layer) if together else cast
+
+
+def to_be_lit(scene: bpy.types.Scene, cast: Cast) -> Cast:
+    """The characters but for the one that stands for a person in the plate. Raises PenumbraError where none is left."""
+    person = scene.penumbra.person
+    return without(cast, person) if person and scene.penumbra.estimator == PERSON else cast
+
+
+def matched_meshes(scene: bpy.types.Scene) -> tuple[str, ...]:
+    """The names of the meshes over the person whose light is asked for. Raises PenumbraError where they are missing."""
+    person = scene.penumbra.person
+    if scene.penumbra.estimator != PERSON:
+        return ()
+    if person is None:
+        raise PenumbraError(
+            "No mesh is chosen that stands over the person in the plate.",
+            "Choose it under Person, or take the light from the plate.",
+        )
+    rendered = [part.name for part in standing_for(person) if not part.hide_render and part.visible_shadow]
+    if not rendered:
+        raise PenumbraError(
+            f"“{person.name}” has no mesh that is rendered and casts shadows.",
+            "Show it in renders: it is not part of the result.",
+        )
+    return tuple(rendered)
 
 
 def chosen_frames(scene: bpy.types.Scene) -> tuple[int, ...]:
@@ -143,14 +177,14 @@ def chosen_frames(scene: bpy.types.Scene) -> tuple[int, ...]:
 
 
 def export_settings(scene: bpy.types.Scene, *, multilayer: bool = False) -> ExportSettings:
-    """The scene's settings as the exporter takes them, but for the light of the scene."""
+    """The scene's settings as the exporter takes them, but for the person and the light of the scene."""
     settings = scene.penumbra
     return ExportSettings(
         plate=settings.plate.name if settings.plate else None,
         ground=settings.ground,
         ground_height=None if settings.ground_automatic else settings.ground_height,
         device=preferred_device(),
-        estimator=PROBENET if settings.estimator == SCENE else settings.estimator,
+        estimator=PROBENET if settings.estimator in (SCENE, PERSON) else settings.estimator,
         multilayer=multilayer or settings.multilayer,
         shadow=settings.shadow,
         shadow_softness=None if settings.softness_automatic else min(math.degrees(settings.softness), SOFTEST),
@@ -158,8 +192,8 @@ def export_settings(scene: bpy.types.Scene, *, multilayer: bool = False) -> Expo
 
 
 def lit_settings(scene: bpy.types.Scene, character: str, *, multilayer: bool = False) -> ExportSettings:
-    """`export_settings`, with the scene's light where it is asked for. Raises PenumbraError where there is none."""
-    settings = export_settings(scene, multilayer=multilayer)
+    """`export_settings`, with the person or the scene's light that is asked for. Raises PenumbraError without it."""
+    settings = dataclasses.replace(export_settings(scene, multilayer=multilayer), match=matched_meshes(scene))
     if scene.penumbra.estimator != SCENE:
         return settings
     return dataclasses.replace(settings, light=scene_light.probe_now(scene, character))

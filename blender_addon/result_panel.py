@@ -10,7 +10,7 @@ import bpy
 from mathutils import Vector
 
 from ..backend.protocol import PenumbraError
-from . import balls, drawing, jobs, passes, properties, scene_light
+from . import balls, drawing, grain, jobs, passes, properties, scene_light
 from .translations import label
 
 
@@ -54,6 +54,7 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
                 text="Back to the Light Found" if scene_light.is_given(context.scene, name) else "Light from Plate",
             ).character = name
             column.operator("penumbra.remove", icon="TRASH").character = name
+        layout.operator("penumbra.match_light", icon="OUTLINER_OB_LIGHT")
         layout.operator("penumbra.compare", icon="SPLIT_VERTICAL")
         layout.prop(context.scene.penumbra, "compare", slider=True)
         if context.scene.penumbra.compare:
@@ -75,6 +76,9 @@ def _draw_strengths(layout: bpy.types.UILayout, node: bpy.types.Node) -> None:
         layout.prop(node.inputs[shadow], "default_value", text="Shadow", slider=True)
         if tint in node.inputs:  # results of before there were tints get it when they are harmonized again
             layout.prop(node.inputs[tint], "default_value", text="Shadow Tint")
+    if set(grain.SOCKETS) <= set(node.inputs.keys()):  # an earlier version's result has none
+        layout.prop(node.inputs["Grain"], "default_value", text="Grain", slider=True)
+        layout.prop(node.inputs["Blur"], "default_value", text="Blur", slider=True)
     layout.prop(node.inputs["Mute"], "default_value", text="Mute", slider=True)
 
 

@@ -5,6 +5,7 @@ WHAT is one of:
   shading     the networks, their ablations and their rivals on shards of test data
   resolution  shading at full resolution, from the light probe and from enlarging ShadingNet's output
   shadow      shadow generators, the physical prior and the predictors on tuples with and without shadows
+  person      the light fitted to a person in the plate, beside ProbeNet's, by how it lights another person
   characters  the whole job on rigged characters in panoramas, beside Cycles under the same light
   object      shapes, parts and poses of objects from pictures, or from codes fitted to unseen shapes
   parts       networks that tell the parts of bodies, by the pictures that taught them
@@ -63,6 +64,22 @@ def resolution(options: argparse.Namespace) -> None:
 
 def _network(kind: type[Network], folder: Path, device: torch.device) -> Network:
     return cast(Network, weights.load_model(folder.name, folder.parent)[0].to(device))
+
+
+def person(options: argparse.Namespace) -> None:
+    """The light fitted to the pixels of a person in the plate, beside ProbeNet's, in the median of traced scenes."""
+    from backend.shading.moments import Sources
+    from scripts import compare_person_light
+
+    device = devices.pick("cpu")
+    sources = Sources.find("test", options.motion, options.hdri)
+    network = _network(ProbeNet, options.probenet, device)
+    rows = compare_person_light.compare(
+        network, sources, options.scenes, options.moved, options.seed, options.out.resolve()
+    )
+    moved = " ".join(map(str, options.moved))
+    command = f"person --scenes {options.scenes} --seed {options.seed} --moved {moved}"
+    _report(options, command, rows, devices.describe(device))
 
 
 def characters(options: argparse.Namespace) -> None:
@@ -152,6 +169,14 @@ def main() -> int:
     p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "shadingnet", help="a folder of ShadingNet's")
     p.add_argument("--probenet", type=Path, default=weights.WEIGHTS / "probenet", help="a folder of ProbeNet's")
     p.add_argument("--device", default="auto")
+    p.add_argument("--out", type=Path, required=True, help="folder for the picture")
+    p = _command(what, person)
+    p.add_argument("--scenes", type=int, default=16, help="how many people under test lights")
+    p.add_argument("--seed", type=int, default=7)
+    p.add_argument("--moved", type=int, nargs="+", default=[0, 3, 6], help="pixels of the mesh beside the person")
+    p.add_argument("--hdri", type=Path, nargs="*", default=[], help="folders of panoramas; those of the test split")
+    p.add_argument("--motion", type=Path, nargs="*", default=[], help="folders of .bvh motions")
+    p.add_argument("--probenet", type=Path, default=weights.WEIGHTS / "probenet", help="a folder of ProbeNet's")
     p.add_argument("--out", type=Path, required=True, help="folder for the picture")
     p = _command(what, characters)
     p.add_argument("--character", type=Path, nargs="+", required=True, help="rigged, animated .glb or .gltf files")

@@ -27,7 +27,11 @@ def crop_box(alpha: np.ndarray) -> Box | None:
     rows, columns = (np.flatnonzero((alpha >= COVERED).any(axis)) for axis in (1, 0))
     if not len(rows):
         return None
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    return square(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+
+
+def square(left: int, top: int, right: int, bottom: int) -> Box:
+    """The square around a bounding box of pixels, half open, by the rule."""
     side = int(np.ceil(max(bottom - top, right - left) * (1 + 2 * MARGIN)))
     left, top = (left + right - side) // 2, (top + bottom - side) // 2
     return int(left), int(top), int(left + side), int(top + side)

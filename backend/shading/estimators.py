@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,6 +14,7 @@ import torch
 from ..images import srgb_encode
 from ..protocol import PROBENET, SHADINGNET, PenumbraError
 from ..weights import load_model
+from . import person_light
 from .network import ShadingNet
 from .probe import LightProbe
 from .probe_network import ProbeNet
@@ -34,14 +37,27 @@ class Estimator:
         return (f"The plate tells little about its light (confidence {least:.0%}): check the side that it comes from.",)
 
 
-def load(name: str, device: torch.device) -> Estimator:
-    """Raises PenumbraError for an unknown name, and where the weights are missing or damaged."""
+def load(name: str, device: torch.device, match: Sequence[str] = ()) -> Estimator:
+    """An estimator by the name of its weights; with the names of the meshes of a person in the plate, by their pixels.
+
+    Raises PenumbraError for an unknown name, and where the weights are missing or damaged.
+    """
+    if match:
+        return by_person(device, tuple(match))
     if name not in _KINDS:
         raise PenumbraError(f"There is no light estimator {name}.", f"Choose one of {', '.join(_KINDS)}.")
     module, config = load_model(name)
     module.to(device)
     estimate, unsure = _KINDS[name]
     return Estimator(lambda view: estimate(module, view), config["sha256"][:8], unsure)
+
+
+def by_person(device: torch.device, names: tuple[str, ...]) -> Estimator:
+    """The light on the person over whom the meshes of these names stand, with what ProbeNet tells of the plate."""
+    module, config = load_model(PROBENET)
+    network = cast(ProbeNet, module.to(device))
+    key = hashlib.sha256(json.dumps([config["sha256"], names]).encode()).hexdigest()[:8]
+    return Estimator(lambda view: person_light.estimate(network, view, names), key, _UNSURE_FIT)
 
 
 def by_probenet(network: torch.nn.Module, view: View) -> LightProbe:
@@ -56,8 +72,8 @@ def by_shadingnet(network: torch.nn.Module, view: View) -> LightProbe:
     return seen.fit_light(seen.predict(cast(ShadingNet, network)))
 
 
-# The confidence of a fit counts how much of the sphere a person's normals cover: few reach a half.
+_UNSURE_FIT = 0.2  # a fit's confidence counts how much of the sphere a person's normals cover: few reach a half
 _KINDS: dict[str, tuple[Callable[[torch.nn.Module, View], LightProbe], float]] = {
     PROBENET: (by_probenet, 0.5),
-    SHADINGNET: (by_shadingnet, 0.2),
+    SHADINGNET: (by_shadingnet, _UNSURE_FIT),
 }

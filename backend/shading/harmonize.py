@@ -27,6 +27,7 @@ from ..shadow.on_plate import PlateShadow
 from . import estimators, visibility
 from . import probe as probes
 from .bounce import bounced_in
+from .grain import Grain
 from .preview import Preview, Show
 from .probe import LightProbe
 from .views import View
@@ -52,7 +53,7 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show
         lights = [LightProbe.load(folder / f.light).seen_from(f.camera.world_from_camera) for f in job.frames]
         notices = ()
     else:
-        estimator = estimators.load(job.estimator, chosen)
+        estimator = estimators.load(job.estimator, chosen, job.match)
         estimates = []
         for frame in job.frames:
             clock.begin("Estimating the light")
@@ -172,10 +173,15 @@ def write_frame(folder: Path, view: View, light: LightProbe, lit: Lighting, shad
         albedo=f"albedo_{name}.exr",
         rics=f"rics_{name}.npz",
         probe=f"probe_{name}.json",
+        grain=f"grain_{name}.exr",
+        photograph=(measured := Grain.of(view.plate)).to_json(),
     )
     valid, covered = lit.surface.valid, view.passes.alpha > 0
     occlusion = visibility.extrapolate(rics.occlusion(lit.surface), valid, covered)
-    write_exr(folder / result.shading, lit.image(covered))
+    shading = lit.image(covered)
+    write_exr(folder / result.shading, shading)
+    grain = measured.image(view.passes.albedo * shading, view.frame.number)
+    write_exr(folder / result.grain, grain * view.passes.alpha[..., None])
     write_exr(folder / result.shadow, shadow)
     write_exr(folder / result.occlusion, {"Y": np.where(covered, occlusion, 0)})
     write_exr(folder / result.albedo, np.dstack([view.passes.albedo, view.passes.alpha]))

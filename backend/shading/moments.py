@@ -247,11 +247,11 @@ class _Rig:
         width, height = (_LONG_SIDE, round(_LONG_SIDE / self.aspect)) if self.aspect >= 1 else (
             round(_LONG_SIDE * self.aspect), _LONG_SIDE)  # fmt: skip
         camera = perspective(width, height, self.fov, world_from_camera=look_at(eye, target))
-        box = _box(camera, skins)
+        box = box_around(camera, skins)
         return Shot(camera, crop_camera(camera, box, (CROP, CROP)), box)
 
 
-def _box(camera: Camera, skins: list[Skin]) -> Box:
+def box_around(camera: Camera, skins: list[Skin]) -> Box:
     """The crop rule's square, for the coverage that the person's outermost vertices span."""
     pose = camera.world_from_camera
     points = np.concatenate([skin.mesh.vertices for skin in skins])

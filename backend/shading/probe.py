@@ -242,7 +242,7 @@ def fit(
         solution[CELLS].astype(np.float32),
         tuple(Sun(d, solution[CELLS + 1 + i], a) for i, (d, a) in enumerate(suns)),
         rotation,
-        _confidence(target, columns @ solution, weight, flat_normals),
+        fit_confidence(target, columns @ solution, weight, flat_normals),
     )
 
 
@@ -273,8 +273,11 @@ def _with_one_more_sun(
     return wider, better, (direction, half_angle)
 
 
-def _confidence(target: np.ndarray, explained: np.ndarray, weight: np.ndarray, normals: np.ndarray) -> float:
-    """See `LightProbe`. A hundredth of the squared mean is added to the variance: even light can be certain too."""
+def fit_confidence(target: np.ndarray, explained: np.ndarray, weight: np.ndarray, normals: np.ndarray) -> float:
+    """`LightProbe.confidence` of a fit to a shading (N, 3), explained so far, of points with weights (N,).
+
+    A hundredth of the squared mean is added to the variance: even light can be certain too.
+    """
     share = weight[:, None] / weight.sum()
     mean = (share * target).sum(0)
     variance = (share * (target - mean) ** 2).sum() + 0.01 * (mean**2).sum()

@@ -81,9 +81,17 @@ class SunSearch:
     held at zero, and M = BᵀWB + prior, a further column a lowers the objective by (aᵀWr)² / (aᵀWa − aᵀWB M⁻¹ BᵀWa).
     """
 
-    def __init__(self, columns: np.ndarray, shading: np.ndarray, weights: np.ndarray, solution: np.ndarray) -> None:
+    def __init__(
+        self,
+        columns: np.ndarray,
+        shading: np.ndarray,
+        weights: np.ndarray,
+        solution: np.ndarray,
+        prior: np.ndarray | None = None,
+    ) -> None:
+        """prior: (C, C) of the solution; default that of `solve`."""
         used = solution.max(1) > 0
-        prior = _prior(columns, weights)[np.ix_(used, used)]
+        prior = (_prior(columns, weights) if prior is None else prior)[np.ix_(used, used)]
         self.columns, self.weights = columns[:, used], weights
         self.factor = cho_factor(self.columns.T @ (self.columns * weights[:, None]) + prior)
         self.residual = weights[:, None] * (shading - columns @ solution)

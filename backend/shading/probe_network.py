@@ -102,13 +102,18 @@ class ProbeNet(nn.Module):
         return (evidence(light) @ self.certainty).sigmoid()
 
     @torch.inference_mode()
+    def read(self, plate: np.ndarray) -> Light:
+        """What a whole plate (H, W, 3), display-encoded sRGB in [0, 1], tells; B = 1."""
+        pixels = torch.from_numpy(whole_plate(plate)).permute(2, 0, 1)[None].to(self.certainty.device)
+        return self.look(overview.features(pixels))
+
+    @torch.inference_mode()
     def predict(self, plate: np.ndarray, world_from_camera: np.ndarray | None = None, suns: bool = True) -> LightProbe:
         """The light of a whole plate (H, W, 3), display-encoded sRGB in [0, 1], any size and aspect.
 
         world_from_camera: (3, 3) or (4, 4), kept with the probe; default the identity. suns: see `to_probe`.
         """
-        pixels = torch.from_numpy(whole_plate(plate)).permute(2, 0, 1)[None].to(self.certainty.device)
-        light = self.look(overview.features(pixels))
+        light = self.read(plate)
         rotation = np.eye(3) if world_from_camera is None else np.array(world_from_camera, np.float64)[:3, :3]
         return to_probe(light, rotation, float(self.confidence(light)), suns)
 

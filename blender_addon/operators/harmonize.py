@@ -47,6 +47,36 @@ class PENUMBRA_OT_harmonize(RunsJob, bpy.types.Operator):  # noqa: N801 (Blender
         return Job(harmonize(requested(context), export_here(waiting.show) if waiting else export_beside))
 
 
+class PENUMBRA_OT_match_light(RunsJob, bpy.types.Operator):  # noqa: N801
+    """Light the characters as the person in the plate is lit over whom the active mesh stands"""
+
+    bl_idname = "penumbra.match_light"
+    bl_label = "Match Light to Person"
+    bl_options = {"REGISTER"}  # noqa: RUF012
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if jobs.running():
+            cls.poll_message_set(translations.tooltip("Penumbra is already at work."))
+        elif context.object is None or context.object.type not in {"MESH", "ARMATURE"}:
+            cls.poll_message_set(translations.tooltip("Select the mesh that stands over the person in the plate."))
+        else:
+            return True
+        return False
+
+    def job(self, context: bpy.types.Context, waiting: jobs.TerminalLine | None) -> Job:
+        settings = context.scene.penumbra
+        before = settings.person, settings.estimator
+        settings.person, settings.estimator = context.object, properties.PERSON
+        try:
+            request = requested(context)
+            check(request)
+        except PenumbraError:
+            settings.person, settings.estimator = before
+            raise
+        return Job(harmonize(request, export_here(waiting.show) if waiting else export_beside))
+
+
 class PENUMBRA_OT_cancel(bpy.types.Operator):  # noqa: N801
     """End the running job and leave the scene as it is"""
 
@@ -66,4 +96,4 @@ class PENUMBRA_OT_cancel(bpy.types.Operator):  # noqa: N801
         return {"FINISHED"}
 
 
-CLASSES = (PENUMBRA_OT_harmonize, PENUMBRA_OT_cancel)
+CLASSES = (PENUMBRA_OT_harmonize, PENUMBRA_OT_match_light, PENUMBRA_OT_cancel)

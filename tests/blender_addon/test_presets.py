@@ -11,7 +11,7 @@ from pathlib import Path
 import bpy
 from penumbra.blender_addon.operators import presets
 
-SCENE_SPECIFIC = {"character", "plate", "output", "compare"}
+SCENE_SPECIFIC = {"character", "person", "plate", "output", "compare"}
 
 
 def test_every_setting_is_in_the_presets_or_belongs_to_one_scene(scene: bpy.types.Scene) -> None:
