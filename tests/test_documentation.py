@@ -150,6 +150,16 @@ def test_tables_have_the_measured_figures(what: str) -> None:
         assert any(len(row) > 2 and set(row) <= set(figures) for row in shown), measured
 
 
+def test_the_person_s_tables_have_the_measured_figures() -> None:
+    evaluate = pytest.importorskip("backend.shading.evaluate")
+    rows = json.loads(text_of("docs/results/person.json"))["rows"]
+    for split in {row["split"] for row in rows}:
+        mine = [row for row in rows if row["split"] == split]
+        assert f"**{split}**, {mine[0]['images']} images\n\n{evaluate.results_table(mine)}" in text_of(
+            "docs/researchers.md"
+        )
+
+
 def cells(line: str) -> list[str]:
     """What a row of a table holds, without empty cells."""
     return [cell for cell in map(str.strip, line.split("|")) if cell]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The light on a person in the plate: found from their pixels though their colours are unknown and the prior is wrong."""
+"""The light on a person in the plate: found from their pixels, their colours unknown, the prior wrong."""
 
 from __future__ import annotations
 
