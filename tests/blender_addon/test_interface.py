@@ -124,12 +124,13 @@ def test_every_setting_keeps_its_value_in_the_file(harmonized_by, scene) -> None
     bpy.ops.penumbra.harmonize()
     other = {"FLOAT": 0.25, "STRING": "//elsewhere"}
     settings = scene.penumbra
-    changed = {}
+    rig, plate = bpy.data.objects["Rig"], bpy.data.images["plate.png"]
+    chosen, changed = {"character": rig, "person": rig, "plate": plate}, {}
     for prop in settings.bl_rna.properties:
         if prop.identifier in {"rna_type", "name"}:
             continue
         if prop.type == "POINTER":
-            value = {"character": bpy.data.objects["Rig"], "plate": bpy.data.images["plate.png"]}[prop.identifier]
+            value = chosen[prop.identifier]
         elif prop.type == "ENUM":
             value = next(item.identifier for item in prop.enum_items if item.identifier != prop.default)
         else:
