@@ -114,7 +114,7 @@ def cast_in_photograph(request: Request, root: Path = WEIGHTS) -> Shadow:
         seen = generated.observe(predictors, small, small_object, points, side, known[0] if known else None)
     if known is None and seen is None:
         raise PenumbraError(
-            "Nothing says where the light comes from, and no light predictor is bundled yet.",
+            "Nothing says where the light comes from, and the light predictor's weights are missing.",
             "Give --light X Y Z, or --like with the masks of another object in the picture and of its shadow.",
         )
     light, confidence, source = known or _predicted_light(seen, points)

@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from functools import partialmethod
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from backend.shadow import evaluate, metrics
+from backend.shadow.generated import PREDICTORS, load_predictors, observe
 from backend.shadow.generator import GeneratorConfig, ShadowGenerator
+from backend.shadow.losses import dice_error
 from backend.shadow.networks import PredictorConfig, ShadowPredictors
+from backend.shadow.tuples import Shards
+from backend.weights import WEIGHTS
+from scripts import shadow_dataset
 
 from .posts import tuples
 
@@ -50,6 +57,24 @@ def test_a_confidence_that_knows_its_error_ranks_it() -> None:
     assert rows[0]["lights"] == 4
     assert 0 <= rows[0]["mask p50"] <= 1
     assert 0 <= rows[0]["light p50"] <= 180
+
+
+def test_the_bundled_predictors_see_light_and_shadow_in_unseen_scenes(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    shadow_dataset.add_arguments(parser)
+    asked = ["--tier", "traced", "--split", "test", "--tuples", "10", "--size", "128", "--out", str(tmp_path)]
+    shadow_dataset.make(parser.parse_args(asked))
+    predictors = load_predictors(WEIGHTS / PREDICTORS)
+    data = [one for one in Shards([tmp_path]) if one.light is not None]
+    found, straight_up, overlaps = [], [], []
+    for one in data:
+        c = observe(predictors, one.composite / 255, one.object / 255, one.points, 128)
+        found.append(c.light[0].numpy() @ one.light)
+        straight_up.append(one.points.up @ one.light)
+        true = torch.from_numpy(one.shadow[None, None] > 127).float()
+        overlaps.append(1 - float(dice_error((c.mask > 0.5).float(), true)))
+    assert np.median(straight_up) < np.cos(np.radians(30)) < np.median(found)
+    assert np.median(overlaps) > 0.4
 
 
 def test_the_generator_is_measured_as_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

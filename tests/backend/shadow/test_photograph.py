@@ -98,7 +98,7 @@ def test_the_shadow_is_as_dark_as_the_other_one(tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_said(tmp_path: Path, change: dict, message: str) -> None:
     given = {"light": (0.3, 1.0, 0.2), "horizon": HORIZON, "focal": FOCAL, **change}
     with pytest.raises(PenumbraError, match=message):
-        cast_in_photograph(Request(*write_pictures(tmp_path), **given))
+        cast_in_photograph(Request(*write_pictures(tmp_path), **given), tmp_path / "no weights")
 
 
 def test_bad_masks_are_named(tmp_path: Path) -> None:
