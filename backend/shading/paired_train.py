@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import device as devices
+from ..display import encode_display
 from ..splits import TEST_PLACES
 from ..training import Run, RunPlan, data_cards, follow
 from ..weights import save_model
@@ -82,7 +83,9 @@ class Trainer:
     def _losses(self, told: Tensor, batch: Batch) -> dict[str, Tensor]:
         if not self.network.colours:
             return reconstruction(told, batch.shading, batch.albedo, batch.importance, batch.alpha, LossWeights())
-        distance = F.huber_loss(told, srgb((batch.shading * batch.albedo).clamp(0, 1)), reduction="none", delta=SMOOTH)
+        distance = F.huber_loss(
+            told, encode_display((batch.shading * batch.albedo).clamp(0, 1)), reduction="none", delta=SMOOTH
+        )
         area = 3 * batch.alpha.sum().clamp(min=1)
         return {"rgb": LossWeights.rgb * (distance / SMOOTH * batch.alpha).sum() / area}
 
@@ -101,12 +104,7 @@ def train(trainer: Trainer, sources: list[ShadingData], workers: int = 1, every:
 
 def inputs(batch: Batch) -> Inputs:
     """What a rival sees of a batch."""
-    return Inputs(batch.plate, batch.normal, srgb(batch.albedo), batch.alpha, batch.box)
-
-
-def srgb(linear: Tensor) -> Tensor:
-    """Display-encoded, of linear values ≥ 0; see `images.srgb_encode`."""
-    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
+    return Inputs(batch.plate, batch.normal, encode_display(batch.albedo), batch.alpha, batch.box)
 
 
 def export(trainer: Trainer, folder: Path, data: list[Path], command: str) -> None:

@@ -24,6 +24,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0, IPAdapterAttnProcessor2_0
 from torch import Tensor, nn
 
+from ..display import decode_display, encode_display
 from ..protocol import PenumbraError
 from ..weights import NetworkConfig
 from .networks import HINT, SEEN, Hourglass, ShadowPredictors, hint
@@ -299,14 +300,7 @@ def condition(
 
 def shaded(composite: Tensor, ratio: Tensor) -> Tensor:
     """Display-encoded composites with linear ratios applied."""
-    linear = decode_display(composite) * ratio
-    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055)
-
-
-def decode_display(encoded: Tensor) -> Tensor:
-    """sRGB values → linear light, as `images.srgb_decode`."""
-    encoded = encoded.clamp(0, 1)
-    return torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    return encode_display(decode_display(composite) * ratio)
 
 
 def _attend_to_tokens(unet: UNet2DConditionModel, width: int) -> None:

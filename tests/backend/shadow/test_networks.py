@@ -13,11 +13,12 @@ import safetensors.torch
 import torch
 
 from backend import weights
+from backend.display import decode_display
 from backend.protocol import PenumbraError
 from backend.shadow import losses, networks, train
 from backend.shadow.examples import collate, example
 from backend.shadow.generated import load_generator
-from backend.shadow.generator import Conditions, GeneratorConfig, ShadowGenerator, decode_display, shaded
+from backend.shadow.generator import Conditions, GeneratorConfig, ShadowGenerator, shaded
 from backend.shadow.networks import PredictorConfig, ShadowPredictors, geometry_cues, hint
 
 from .posts import tuples
