@@ -30,16 +30,16 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--categories", nargs="+", choices=CATEGORIES, default=[], help="learn these alone")
     p.add_argument("--batch", type=int, help="shapes or pictures a step")
     p.add_argument("--rate", type=float, help="Adam's; falls along a cosine")
-    p.add_argument("--points", type=int, default=2048, help="of each shape in a step of stage 1")
+    p.add_argument("--points", type=int, default=1024, help="of each shape in a step of stage 1")
     p.add_argument("--rendered", type=int, default=32, help="pixels along a side of rendered pictures")
     p.add_argument("--paper", action="store_true", help="the public code's sizes, batches and rates")
-    p.add_argument("--voxel-encoder", action="store_true", help="stage 1's codes come from coloured voxels")
+    p.add_argument("--free-codes", action="store_true", help="stage 1's codes are learned freely, by no voxel encoder")
     p.add_argument("--no-category", action="store_true", help="the ablation without f_C (Table 2)")
     p.add_argument(
         "--without",
         nargs="*",
         default=[],
-        choices=("image", "silhouette", "features", "albedo", "white"),
+        choices=("image", "silhouette", "features", "albedo", "white", "light", "field"),
         help="ablations of the losses of stages 2 and 3 (Table 3; albedo and white are its L_reg)",
     )
 
@@ -65,7 +65,7 @@ def train_objects(options: argparse.Namespace) -> None:
         batch=options.batch or batch,
         rate=options.rate or rate,
         points=32768 if options.paper else options.points,
-        free_codes=not options.voxel_encoder,
+        free_codes=options.free_codes,
         rendered=options.rendered,
     )
     data = ObjectData(options.data, tuple(options.categories))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..images import srgb_decode
 from ..protocol import PenumbraError
+from .symmetry import symmetries
 from .voxels import NEAR, POINTS, centres, pyramid, sample
 
 _DECODED = srgb_decode(np.arange(256) / 255.0)  # display levels → linear
@@ -33,7 +34,8 @@ class PointBatch(NamedTuple):
 
 class PictureBatch(NamedTuple):
     """Stages 2 and 3. picture: (B, 4, S, S) display-encoded, cut out by the mask, and the mask. linear: (B, S, S, 3).
-    mask: (B, S, S). index: (B,) of the shapes; label: (B,) categories; matrix: (B, 3, 4) or None; light: (B, 9, 3)."""
+    mask: (B, S, S). index: (B,) of the shapes; label: (B,) categories; matrix: (B, 3, 4) or None; light: (B, 9, 3) or
+    None; alike: (B, TURNS) bool, `symmetry.symmetries` of the shapes, or None; points: of the shapes, or None."""
 
     picture: Tensor
     linear: Tensor
@@ -42,6 +44,8 @@ class PictureBatch(NamedTuple):
     label: Tensor
     matrix: Tensor | None
     light: Tensor | None
+    alike: Tensor | None = None
+    points: PointBatch | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class ObjectData:
         self.category = [str(s["category"]) for s in self._shapes]
         self.seed = [int(s["seed"]) for s in self._shapes]
         self._points: dict[tuple[int, int], Points] = {}
+        self._symmetries: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._shapes)
@@ -100,6 +105,12 @@ class ObjectData:
         """(16,) number of each piece's part name, for evaluation; -1 where there is no piece."""
         return self._shapes[index]["label"]
 
+    def symmetries(self, index: int) -> np.ndarray:
+        """(TURNS,) bool, `symmetry.symmetries` of the shape, found on first use."""
+        if index not in self._symmetries:
+            self._symmetries[index] = symmetries(self.grid(index), self.albedo(index))
+        return self._symmetries[index]
+
     def points(self, index: int, side: int) -> Points:
         """A shape's points, drawn on first use and kept: the public code draws them once, too."""
         if (index, side) not in self._points:
@@ -122,6 +133,11 @@ class ObjectData:
     def light(self, index: int, view: int) -> np.ndarray | None:
         lights = self._shapes[index].get("light")
         return None if lights is None else lights[view]
+
+
+def moved(batch: NamedTuple, device: torch.device) -> Any:
+    """A batch with all its tensors on a device."""
+    return type(batch)(*(x if x is None else moved(x, device) if isinstance(x, tuple) else x.to(device) for x in batch))
 
 
 def point_batch(
@@ -200,7 +216,7 @@ def encoder_input(rgb: np.ndarray, mask: np.ndarray, sees_mask: bool = True) -> 
     if not sees_mask:
         return np.ascontiguousarray(picture)
     alpha = mask.astype(np.float32)[None] / 255
-    return np.concatenate([picture * alpha, alpha])
+    return np.ascontiguousarray(np.concatenate([picture * alpha, alpha]))  # else channels lie last, and E is slow
 
 
 def roughened(rgb: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -211,7 +227,7 @@ def roughened(rgb: np.ndarray, mask: np.ndarray, random: np.random.Generator) ->
     seen = rgb.astype(np.float32) * np.exp(random.normal(0, 0.12) + random.normal(0, 0.03, 3)).astype(np.float32)
     if random.random() < 0.3:
         seen = cv2.GaussianBlur(seen, (0, 0), random.uniform(0.3, 1.0))
-    seen += random.normal(0, random.uniform(0, 5), seen.shape)
+    seen += random.standard_normal(seen.shape, np.float32) * np.float32(random.uniform(0, 5))
     return np.clip(seen, 0, 255).astype(np.uint8), mask
 
 

@@ -81,8 +81,9 @@ class ImageEncoder(nn.Module):
         for stage in self.stages:
             x = stage(x)
             features.append(x)
-        pooled = x.mean((2, 3))
-        out = {name: head(pooled) for name, head in self.heads.items()}
+        pooled = x.mean((2, 3)).float()
+        with torch.autocast(pooled.device.type, enabled=False):  # a camera needs more digits than bfloat16 has
+            out = {name: head(pooled) for name, head in self.heads.items()}
         codes = Codes(out["category"], out["shape"], out["albedo"])
         matrix = (out["camera"] * self.camera_scale + self.camera_mean).unflatten(1, (3, 4))
         return Fit(codes, matrix, out["light"].unflatten(1, (9, 3)), (features[0], features[1], features[2]))
@@ -93,9 +94,9 @@ class ImageEncoder(nn.Module):
         self.camera_mean.copy_(flat.mean(0))
         self.camera_scale.copy_(flat.std(0).clamp(min=1e-3))
 
-    def camera_error(self, matrix: Tensor, true: Tensor) -> Tensor:
-        """Mean squared difference of standardised projections."""
-        return (((matrix - true).flatten(1) / self.camera_scale) ** 2).mean()
+    def camera_errors(self, matrix: Tensor, true: Tensor) -> Tensor:
+        """(…) mean squared differences of standardised projections (…, 3, 4)."""
+        return (((matrix - true).flatten(-2) / self.camera_scale) ** 2).mean(-1)
 
 
 def _norm(channels: int) -> nn.GroupNorm:

@@ -24,7 +24,7 @@ _POWER_STEPS = 8
 
 @dataclass(frozen=True)
 class LossWeights:
-    """λ of equation 4, and of L_2: λ_C, λ_S, λ_A (codes) and λ_P."""
+    """λ of equation 4, and of L_2: λ_C, λ_S, λ_A (codes) and λ_P; ours are light and field (see `FitStage`)."""
 
     image: float = 1.0
     silhouette: float = 1.0
@@ -33,7 +33,8 @@ class LossWeights:
     white: float = 0.1
     codes: float = 1.0
     camera: float = 1.0
-    light: float = 0.0
+    light: float = 0.3
+    field: float = 10.0
 
 
 def stage1(

@@ -55,9 +55,13 @@ def owners(branch: np.ndarray, label: np.ndarray, branches: int) -> np.ndarray:
     return counts.argmax(1)
 
 
-def azimuth_error(found: float, true: float) -> float:
-    """Degrees between two azimuths in radians, 0 to 180."""
-    return float(np.degrees(abs((found - true + np.pi) % (2 * np.pi) - np.pi)))
+def azimuth_error(found: float, true: float, alike: np.ndarray | None = None) -> float:
+    """Degrees between two azimuths in radians, 0 to 180; from the nearest that shows a symmetric object the same.
+
+    alike: (TURNS,) bool, `symmetry.symmetries`.
+    """
+    turns = np.zeros(1) if alike is None else np.flatnonzero(alike) * (2 * np.pi / len(alike))
+    return float(np.degrees(np.abs((found - true + turns + np.pi) % (2 * np.pi) - np.pi)).min())
 
 
 def surface_of(shape: Shape, count: int, random: np.random.Generator) -> np.ndarray:

@@ -75,7 +75,8 @@ class ConditionedLinear(nn.Linear):
     def forward(self, code: Tensor, points: Tensor) -> Tensor:  # type: ignore[override]
         """code: (B, code). points: (B, N, 3). Returns (B, N, outputs)."""
         head, at, tail = self.weight.split([self.before, 3, code.shape[1] - self.before], 1)
-        return F.linear(points, at) + F.linear(code, torch.cat([head, tail], 1), self.bias)[:, None]
+        with torch.autocast(points.device.type, enabled=False):  # bfloat16 cannot tell neighbouring points apart
+            return F.linear(points, at) + F.linear(code, torch.cat([head, tail], 1), self.bias)[:, None]
 
 
 class ShapeDecoder(nn.Module):
@@ -93,7 +94,7 @@ class ShapeDecoder(nn.Module):
         x = F.leaky_relu(self.first(torch.cat([codes.category, codes.shape], 1), points), LEAK)
         for layer in self.hidden:
             x = F.leaky_relu(layer(x), LEAK)
-        return torch.sigmoid(self.last(x))
+        return torch.sigmoid(self.last(x).float())
 
 
 class AlbedoDecoder(nn.Module):
@@ -111,7 +112,7 @@ class AlbedoDecoder(nn.Module):
         x = F.leaky_relu(self.first(torch.cat(codes, 1), points), LEAK)
         for layer in self.hidden:
             x = F.leaky_relu(layer(x), LEAK)
-        return (torch.tanh(self.last(x)).unflatten(-1, (-1, 3)) + 1) / 2
+        return (torch.tanh(self.last(x).float()).unflatten(-1, (-1, 3)) + 1) / 2
 
 
 class JointField(nn.Module):
@@ -161,7 +162,7 @@ class VoxelEncoder(nn.Module):
 
     def forward(self, voxels: Tensor) -> Codes:
         """voxels: (B, 3, 64, 64, 64) albedo where there is something, else 0."""
-        parts = self.last(self.trunk(voxels)).flatten(1).split(self.lengths, 1)
+        parts = self.last(self.trunk(voxels)).flatten(1).float().split(self.lengths, 1)
         return Codes(*(F.normalize(part, dim=1) for part in parts))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .dataset import ObjectData, picture_batch
+from .dataset import ObjectData, moved, picture_batch
 from .encoder import ImageEncoder
 from .harmonics import ambient, directional
 from .network import Codes, JointField
@@ -59,7 +59,7 @@ def field_sheet(stage: FieldStage, rows: np.ndarray, device: torch.device) -> np
     for row in rows:
         batch = stage.batch_of(np.array([row]))
         with torch.no_grad():
-            codes = stage.codes_of(type(batch)(*(x if x is None else x.to(device) for x in batch)))
+            codes = stage.codes_of(moved(batch, device))
         front = views_of(stage.field, codes, standard_camera(), studio_light())
         true = _grid_picture(stage.data.grid(int(row)), stage.data.albedo(int(row)))
         pictures.append(np.concatenate([true, *front.values()], 1))

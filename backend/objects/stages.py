@@ -3,7 +3,8 @@
 
 1. The field and the codes of all training shapes, from points (equation 8): free codes (an auto-decoder, the public
    code's default) or those of a coloured-voxel encoder.
-2. The image encoder, from pictures whose codes and projection are known (L_2).
+2. The image encoder, from pictures whose codes and projection are known (L_2); beside the paper's terms, from what the
+   field makes of the codes, and from the light.
 3. The image encoder and the albedo decoder, from pictures with nothing but a silhouette (equation 4); the shape decoder
    is frozen.
 """
@@ -27,6 +28,7 @@ from .encoder import ImageEncoder
 from .losses import LossWeights
 from .network import Codes, CodeTable, JointField, ObjectConfig, VoxelEncoder
 from .rendering import Search, pixel_grid, render, valid_camera
+from .symmetry import turned_cameras, turned_lights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +40,9 @@ class Plan(RunPlan):
     prior: weight of the free codes' mean square, which keeps them together.
     rendered: pixels along a side of rendered pictures; 128 is divided by it. search: of their surface points.
     pictures: how many of a batch of stage 2 are rendered. image_from: after which share of stage 2 they are, as
-        projections are too far off before.
+        projections are too far off before, and rendering costs many times a step.
     boundary: points of the local feature consistency, q.
+    asked: points of each shape at which stage 2 compares the field, with what is there; at grid side 64.
     """
 
     stage: int
@@ -47,15 +50,16 @@ class Plan(RunPlan):
     losses: LossWeights = field(default_factory=LossWeights)
     batch: int = 16
     rate: float = 5e-4
-    points: int = 2048
+    points: int = 1024
     sides: tuple[tuple[int, float], ...] = ((16, 0.0), (32, 0.4), (64, 0.7))
-    free_codes: bool = True
+    free_codes: bool = False
     prior: float = 1e-4
     rendered: int = 32
     search: Search = field(default_factory=lambda: Search(24, 5))
     pictures: int = 8
-    image_from: float = 0.3
+    image_from: float = 0.8
     boundary: int = 128
+    asked: int = 512
 
 
 class FieldStage:
@@ -84,10 +88,11 @@ class FieldStage:
         return point_batch(self.data, rows, side, self.plan.points, self.numbers, random, voxels)
 
     def losses(self, batch: PointBatch, done: float) -> dict[str, Tensor]:
-        codes = self.codes_of(batch)
-        found = losses.stage1(
-            self.field, codes, batch.points, batch.occupied, batch.colour, batch.coloured, batch.label
-        )
+        with self.plan.half(batch.points.device):
+            codes = self.codes_of(batch)
+            found = losses.stage1(
+                self.field, codes, batch.points, batch.occupied, batch.colour, batch.coloured, batch.label
+            )
         if self.plan.free_codes:
             found["prior"] = self.plan.prior * (codes.shape.square().mean() + codes.albedo.square().mean())
         return found
@@ -113,11 +118,21 @@ class FitStage:
     def batch(self, random: np.random.Generator, done: float) -> PictureBatch:
         rows = random.integers(len(self.data), size=self.plan.batch)
         pairs = [(int(row), int(random.integers(self.data.views))) for row in rows]
-        return picture_batch(self.data, pairs, self.numbers, random, self.plan.network.sees_mask)
+        batch = picture_batch(self.data, pairs, self.numbers, random, self.plan.network.sees_mask)
+        batch = batch._replace(alike=torch.from_numpy(np.stack([self.data.symmetries(int(row)) for row in rows])))
+        if not self.plan.losses.field:
+            return batch
+        return batch._replace(points=point_batch(self.data, rows, 64, self.plan.asked, self.numbers, random))
 
     def losses(self, batch: PictureBatch, done: float) -> dict[str, Tensor]:
-        """L_2. λ_C, λ_S and λ_A are taken over the variance of their codes, so that none drowns another."""
-        weights, fit = self.plan.losses, self.encoder(batch.picture)
+        """L_2. λ_C, λ_S and λ_A are taken over the variance of their codes, so that none drowns another.
+
+        Not all of a code matters alike to the object, so the field at points of the shape is compared as well; and of
+        viewpoints that show a symmetric object alike (`symmetry`), the nearest is the true one.
+        """
+        weights = self.plan.losses
+        with self.plan.half(batch.picture.device):
+            fit = self.encoder(batch.picture)
         targets = self.targets.rows(batch.index)
         distance = losses.code_distance(fit.codes, targets)
         found = {
@@ -125,9 +140,16 @@ class FitStage:
             for name, spread in zip(Codes._fields, self.spread, strict=True)
             if name in distance
         }
-        found["camera"] = weights.camera * self.encoder.camera_error(fit.matrix, batch.matrix)
+        errors = self.encoder.camera_errors(fit.matrix[:, None], turned_cameras(batch.matrix))
+        nearest, turn = torch.where(batch.alike, errors, torch.inf).min(1)
+        found["camera"] = weights.camera * nearest.mean()
         if weights.light:
-            found["light"] = weights.light * F.mse_loss(fit.light, batch.light)
+            found["light"] = weights.light * F.mse_loss(fit.light, turned_lights(batch.light, turn))
+        if batch.points is not None:
+            p = batch.points
+            with self.plan.half(p.points.device):
+                seen = losses.stage1(self.field, fit.codes, p.points, p.occupied, p.colour, p.coloured, p.label)
+            found |= {f"{name} at points": weights.field * seen[name] for name in ("occupancy", "albedo")}
         if weights.image and done >= self.plan.image_from:
             part = slice(0, self.plan.pictures)
             true, mask = reduced(batch.linear[part], batch.mask[part], self.plan.rendered)

@@ -22,7 +22,7 @@ from ..protocol import PenumbraError
 from ..training import Run, data_cards
 from ..training import read_checkpoint as read_any_checkpoint
 from ..weights import save_model
-from .dataset import ObjectData, PictureBatch, PointBatch
+from .dataset import ObjectData, PictureBatch, PointBatch, moved
 from .encoder import ImageEncoder
 from .network import CodeTable, JointField, ObjectConfig, VoxelEncoder
 from .pictures import field_sheet, fit_sheet
@@ -35,6 +35,7 @@ BUNDLED = ObjectConfig(
     albedo_code=64,
     shape_widths=(512, 128),
     albedo_widths=(256, 256, 256),
+    voxel_widths=(16, 32, 64, 128),
     encoder_width=32,
     head_width=256,
 )
@@ -79,8 +80,7 @@ class Trainer:
     def train_step(self, batch: PointBatch | PictureBatch) -> dict[str, Tensor]:
         """One step; returns the weighted losses."""
         self.optimizer.param_groups[0]["lr"] = self.run.rate
-        moved = type(batch)(*(x if x is None else x.to(self.device) for x in batch))
-        losses = self.stage.losses(moved, self.run.done)
+        losses = self.stage.losses(moved(batch, self.device), self.run.done)
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         if torch.nn.utils.clip_grad_norm_(self.stage.trained, 5.0).isfinite():  # else the step is left out

@@ -23,7 +23,9 @@ from backend.weights import load_model
 
 TINY = ObjectConfig(("table", "car"), 2, 12, 6, 4, (48, 24), (24, 24), (4, 4, 4, 8), 8, 16)
 CPU = torch.device("cpu")
-FIRST = Plan(stage=1, network=TINY, steps=350, batch=4, rate=1e-2, points=512, sides=((16, 0.0), (32, 0.8)))
+FIRST = Plan(
+    stage=1, network=TINY, steps=350, batch=4, rate=1e-2, points=512, sides=((16, 0.0), (32, 0.8)), free_codes=True
+)
 SECOND = Plan(
     stage=2, network=TINY, steps=16, batch=4, rate=3e-3, rendered=16, search=Search(12, 3), pictures=2, image_from=0.5
 )
