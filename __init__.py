@@ -5,9 +5,10 @@ from types import ModuleType
 
 
 def _modules() -> tuple[ModuleType, ...]:
-    from .blender_addon import cli, jobs, live_light, operators, panels, pictures, preferences, properties, translations
+    from .blender_addon import cli, jobs, live_light, operators, panels, pictures, preferences, properties, reshape
+    from .blender_addon import translations as texts
 
-    return translations, properties, preferences, pictures, operators, panels, cli, jobs, live_light
+    return texts, properties, preferences, pictures, reshape, operators, panels, cli, jobs, live_light
 
 
 def register() -> None:

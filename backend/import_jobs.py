@@ -6,10 +6,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .protocol import PenumbraError, Result, read_job, read_result, reading_result, write_job
 
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv")
+SHAPE_SLIDERS = 6  # main directions that an imported object's shape can be moved along
 ALL, LARGEST = "all", "largest"  # who of a picture is asked for; else numbers
 
 
@@ -206,7 +208,7 @@ class ObjectResult(Result):
     axes: (3, 3) right, up and back of the camera that took the photograph; place: (3,) where it stands. focal: in the
         photograph's longer sides. shift: (right, up) of the picture's middle from the axis, in longer sides.
     light: (9, 3) spherical harmonics of a white surface's shading, in object space.
-    category: the known kind that it is nearest to, with its probability.
+    category: the known kind that it is nearest to, with its probability; kinds: all that are known.
     upright: as in `BodyResult`.
     """
 
@@ -220,6 +222,7 @@ class ObjectResult(Result):
     light: list[list[float]]
     category: str
     probability: float
+    kinds: tuple[str, ...]
     upright: str
     seconds: dict[str, float]
     device: str
@@ -231,4 +234,61 @@ class ObjectResult(Result):
     def load(cls, folder: Path) -> ObjectResult:
         """Read ``result.json``. Raises PenumbraError."""
         data = read_result(folder)
-        return cls(**{**data, "size": tuple(data["size"]), "shift": tuple(data["shift"])})
+        return cls(**{**data, **{name: tuple(data[name]) for name in ("size", "shift", "kinds")}})
+
+
+@dataclass(frozen=True)
+class EditedObject:
+    """An imported object's codes, and what was done to them since.
+
+    category, shape, albedo: the codes. kind: the category that it was taken for; side: of the mesh's grid.
+    sliders: SHAPE_SLIDERS of them or less, toward and amount: see `objects.code_space.Edit`.
+    """
+
+    category: tuple[float, ...]
+    shape: tuple[float, ...]
+    albedo: tuple[float, ...]
+    kind: str
+    side: int
+    sliders: tuple[float, ...]
+    toward: str
+    amount: float
+
+
+@dataclass(frozen=True)
+class ReshapeJob:
+    """What Blender asks for: the meshes of edited objects."""
+
+    objects: tuple[EditedObject, ...]
+    device: str = "auto"
+
+    def save(self, folder: Path) -> None:
+        """Write ``job.json`` into the job folder."""
+        write_job(folder, "reshape", dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> ReshapeJob:
+        """Read ``job.json``. Raises PenumbraError as `read_job` does."""
+        data = read_job(folder)[1]
+        return cls(tuple(EditedObject(**_with_tuples(one)) for one in data["objects"]), data["device"])
+
+
+@dataclass(frozen=True)
+class ReshapeResult(Result):
+    """What the backend answers. meshes: of each object, in order, as `ObjectResult.mesh`."""
+
+    meshes: tuple[str, ...]
+    seconds: dict[str, float]
+    device: str
+    versions: dict[str, str]
+    notices: tuple[str, ...] = field(default=())
+
+    @classmethod
+    @reading_result()
+    def load(cls, folder: Path) -> ReshapeResult:
+        """Read ``result.json``. Raises PenumbraError."""
+        return cls(**_with_tuples(read_result(folder)))
+
+
+def _with_tuples(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}

@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import protocol
-from .import_jobs import BodyJob, BodyResult, ObjectJob, ObjectResult, PeopleJob, PeopleResult
+from .import_jobs import (
+    BodyJob,
+    BodyResult,
+    ObjectJob,
+    ObjectResult,
+    PeopleJob,
+    PeopleResult,
+    ReshapeJob,
+    ReshapeResult,
+)
 from .protocol import Cancelled, HarmonizeJob, HarmonizeResult, PenumbraError
 
 LOG_VARIABLE = "PENUMBRA_LOG"  # where our standard error goes to, for messages
@@ -32,13 +41,14 @@ QUIET_S = 0.1  # progress within one stage is reported no more often
 
 Progress = Callable[[str, float], None]
 Show = Callable[[str], None]  # gets the name of a new picture of the work in the job's folder
-Job = HarmonizeJob | PeopleJob | BodyJob | ObjectJob
-Result = HarmonizeResult | PeopleResult | BodyResult | ObjectResult
+Job = HarmonizeJob | PeopleJob | BodyJob | ObjectJob | ReshapeJob
+Result = HarmonizeResult | PeopleResult | BodyResult | ObjectResult | ReshapeResult
 JOBS: dict[str, type[Job]] = {  # by kind
     "harmonize": HarmonizeJob,
     "people": PeopleJob,
     "body": BodyJob,
     "object": ObjectJob,
+    "reshape": ReshapeJob,
 }
 
 
@@ -208,6 +218,10 @@ def _do(job: Job, folder: Path, progress: Progress, show: Show | None) -> Result
         from .objects.objects import import_object
 
         return import_object(folder, progress)
+    if isinstance(job, ReshapeJob):
+        from .objects.reshape import reshape
+
+        return reshape(folder, progress)
     from .shading.harmonize import harmonize
 
     return harmonize(folder, progress, show=show)

@@ -12,8 +12,8 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ..backend.import_jobs import ObjectJob, ObjectResult
-from . import compat, jobs, preferences, rig
-from .from_photograph import check_image, import_steps, look_through, new_camera, new_material, select
+from . import compat, jobs, preferences, reshape, rig
+from .from_photograph import check_image, import_steps, look_through, new_camera, select
 from .jobs import Outcome
 
 # The shading that a sun of shading 1 leaves in the first two bands of harmonics: its mean, and along its direction.
@@ -44,12 +44,18 @@ def import_object(request: ObjectRequest) -> jobs.Steps:
     mask = str(request.mask.resolve()) if request.mask else ""
     device = preferences.preferred_device()
     job = ObjectJob(str(request.image.resolve()), mask, request.box, request.side, request.refine, device)
-    add = functools.partial(add_object, image=request.image, use_camera=request.use_camera, use_light=request.use_light)
+    add = functools.partial(
+        add_object,
+        image=request.image,
+        side=request.side,
+        use_camera=request.use_camera,
+        use_light=request.use_light,
+    )
     return (yield from import_steps(request.scene, job, "Import Object from Image", add))
 
 
 def add_object(
-    scene: bpy.types.Scene, folder: Path, image: Path, use_camera: bool = True, use_light: bool = False
+    scene: bpy.types.Scene, folder: Path, image: Path, side: int, use_camera: bool = True, use_light: bool = False
 ) -> Outcome:
     """The object of a job's folder, standing at the 3D cursor with its front to −y, and its photograph's camera."""
     result = ObjectResult.load(folder)
@@ -57,7 +63,11 @@ def add_object(
         arrays = {name: data[name] for name in data.files}
     up = np.array([0, 0, -float(arrays["vertices"][:, 1].min())])
     collection = bpy.data.collections.new(f"Object of {image.stem}")
-    obj = bpy.data.objects.new(f"{result.category.title()} of {image.stem}", _mesh(image.stem, up, **arrays))
+    mesh = bpy.data.meshes.new(image.stem)
+    reshape.fill(mesh, **arrays)
+    with np.load(folder / result.codes, allow_pickle=False) as codes:
+        reshape.remember(mesh, result, dict(codes), side)
+    obj = bpy.data.objects.new(f"{result.category.title()} of {image.stem}", mesh)
     camera = new_camera(image, result.upright, folder, result.focal)
     camera.data.shift_x, camera.data.shift_y = result.shift
     obj.location = scene.cursor.location
@@ -73,31 +83,6 @@ def add_object(
     select(scene, [obj])
     count = len(obj.data.materials)
     return Outcome(f"A {result.category} of {count} parts from {image.name}", result.notices)
-
-
-def _mesh(
-    name: str, up: np.ndarray, vertices: np.ndarray, faces: np.ndarray, albedo: np.ndarray, part: np.ndarray
-) -> bpy.types.Mesh:
-    """See `ObjectResult`. Attributes: "part" of the faces, "Albedo" of the vertices; a material slot for each part."""
-    mesh = bpy.data.meshes.new(name)
-    mesh.from_pydata(rig.to_blender(vertices) + up, [], faces.tolist())
-    mesh.shade_smooth()
-    mesh.attributes.new("part", "INT", "FACE").data.foreach_set("value", part.astype(np.int32))
-    colours = np.ones((len(vertices), 4), np.float32)
-    colours[:, :3] = albedo
-    mesh.color_attributes.new("Albedo", "FLOAT_COLOR", "POINT").data.foreach_set("color", colours.ravel())
-    numbers, slot = np.unique(part, return_inverse=True)
-    for number in numbers:
-        of_part = np.bincount(faces[part == number].ravel(), minlength=len(vertices))
-        mesh.materials.append(_material(f"{name} Part {number}", (of_part @ albedo) / of_part.sum()))
-    mesh.polygons.foreach_set("material_index", slot.astype(np.int32))
-    return mesh
-
-
-def _material(name: str, albedo: np.ndarray) -> bpy.types.Material:
-    material, shader = new_material(name)
-    shader.inputs["Base Color"].default_value = material.diffuse_color = (*albedo, 1)
-    return material
 
 
 def _sun(name: str, light: np.ndarray, scene: bpy.types.Scene) -> bpy.types.Object:

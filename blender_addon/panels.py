@@ -16,12 +16,15 @@ from . import (
     plate,
     preferences,
     properties,
+    reshape,
 )
 from .character import Cast
 from .operators.imports import IMPORTS
 from .operators.presets import PENUMBRA_PT_harmonize_presets
 from .result_panel import PENUMBRA_PT_result
 from .translations import label
+
+_OF_IMPORTS = (*IMPORTS, reshape.TITLE)  # jobs that the panel of imports shows
 
 
 class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
@@ -42,7 +45,7 @@ class PENUMBRA_PT_harmonize(bpy.types.Panel):  # noqa: N801 (Blender's naming)
         inputs.enabled = not jobs.running()
         _draw_inputs(inputs, context, cast)
         job = jobs.latest()
-        job = None if job and job.title in IMPORTS else job
+        job = None if job and job.title in _OF_IMPORTS else job
         if job and job.state == "running":
             drawing.progress(layout, job)
             return
@@ -71,7 +74,7 @@ class PENUMBRA_PT_import(bpy.types.Panel):  # noqa: N801
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, job = self.layout, jobs.latest()
-        job = job if job and job.title in IMPORTS else None
+        job = job if job and job.title in _OF_IMPORTS else None
         if job and job.state == "running":
             drawing.progress(layout, job)
             return
@@ -83,6 +86,32 @@ class PENUMBRA_PT_import(bpy.types.Panel):  # noqa: N801
             drawing.text(layout, context, job.outcome.message, "CHECKMARK")
             for notice in job.outcome.notices:
                 drawing.text(layout, context, notice, "INFO")
+
+
+class PENUMBRA_PT_reshape(bpy.types.Panel):  # noqa: N801
+    """What an imported object can still become."""
+
+    bl_label = "Imported Object"
+    bl_category = "Penumbra"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_parent_id = "PENUMBRA_PT_import"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return reshape.imported(context.object)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, mesh = self.layout, context.object.data
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(mesh.penumbra_shape, "sliders", slider=True)
+        layout.prop(mesh.penumbra_shape, "toward")
+        layout.prop(mesh.penumbra_shape, "amount", slider=True)
+        layout.operator("penumbra.reshape_object", icon="FILE_REFRESH")
+        row = layout.row(align=True)
+        row.operator("penumbra.exchange_codes", text="Exchange Shape").what = "SHAPE"
+        row.operator("penumbra.exchange_codes", text="Exchange Albedo").what = "ALBEDO"
 
 
 def _look(context: bpy.types.Context) -> tuple[Cast | None, PenumbraError | None]:
@@ -186,5 +215,5 @@ def _draw_problem(
 
 
 register, unregister = bpy.utils.register_classes_factory(
-    (PENUMBRA_PT_harmonize, PENUMBRA_PT_result, PENUMBRA_PT_import)
+    (PENUMBRA_PT_harmonize, PENUMBRA_PT_result, PENUMBRA_PT_import, PENUMBRA_PT_reshape)
 )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from skimage.measure import marching_cubes
 from torch import Tensor
 
 from ..device import in_chunks
+from ..protocol import replacing
 from .network import Codes, JointField
 from .rendering import INSIDE, normals_of
 
@@ -53,6 +55,12 @@ def extract(field: JointField, codes: Codes, side: int = 128) -> ObjectMesh:
         part = in_chunks(middle, lambda points: field.shape(codes, points[None])[0].argmax(-1))
     normals, albedo, part = (x.cpu().numpy() for x in (normals, albedo, part))
     return ObjectMesh(vertices, np.ascontiguousarray(faces, np.int32), normals, albedo, part.astype(np.int32))
+
+
+def write_mesh(path: Path, mesh: ObjectMesh) -> None:
+    """As `import_jobs.ObjectResult` has it."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, vertices=mesh.vertices, faces=mesh.faces, albedo=mesh.albedo, part=mesh.part)
 
 
 @torch.no_grad()

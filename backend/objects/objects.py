@@ -29,7 +29,7 @@ from ..protocol import PenumbraError, replacing, write_json
 from ..weights import load_model
 from .dataset import encoder_input
 from .encoder import Fit
-from .meshing import ObjectMesh, extract
+from .meshing import ObjectMesh, extract, write_mesh
 from .pictures import standard_camera, studio_light, views_of
 from .projection import cropped
 from .public import cut_out
@@ -134,9 +134,7 @@ def import_object(folder: Path, progress: Progress) -> ObjectResult:
     device = devices.pick(job.device)
     network = cast(Reconstructor, load_model("reconstructor")[0]).to(device)
     found = find_object(photograph, mask, network, job.refine, job.side, progress)
-    with replacing(folder / "mesh.npz") as temporary, temporary.open("wb") as file:
-        mesh = found.mesh
-        np.savez(file, vertices=mesh.vertices, faces=mesh.faces, albedo=mesh.albedo, part=mesh.part)
+    write_mesh(folder / "mesh.npz", found.mesh)
     write_codes(folder / "codes.npz", found)
     axes, place, focal, shift = pose(found.matrix)
     result = ObjectResult(
@@ -150,6 +148,7 @@ def import_object(folder: Path, progress: Progress) -> ObjectResult:
         found.light.tolist(),
         found.category,
         found.probability,
+        network.config.categories,
         upright_copy(photograph, Path(job.image), folder),
         {"Import": time.perf_counter() - started},
         device.type,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .code_space import CodeSpace
 from .encoder import Fit, ImageEncoder
 from .network import JointField, ObjectConfig
 
@@ -17,6 +18,7 @@ class Reconstructor(nn.Module):
         self.config = config
         self.field = JointField(config)
         self.encoder = ImageEncoder(config)
+        self.space = CodeSpace(config)
 
     def forward(self, picture: Tensor) -> Fit:
         """picture: (B, 4, 128, 128), `dataset.encoder_input`."""

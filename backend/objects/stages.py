@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from ..training import RunPlan
 from . import losses
+from .code_space import CodeSpace
 from .dataset import ObjectData, PictureBatch, PointBatch, coloured_voxels, picture_batch, point_batch
 from .encoder import ImageEncoder
 from .losses import LossWeights
@@ -112,7 +113,9 @@ class FitStage:
         self.spread = [float(code.var(0).mean().clamp(min=1e-6)) if code.shape[1] else 1.0 for code in self.targets]
         self.encoder = ImageEncoder(plan.network)
         self.encoder.standardise(torch.from_numpy(data.matrices()))
-        self.modules: dict[str, nn.Module] = {"encoder": self.encoder}
+        self.space = CodeSpace(plan.network)
+        self.space.measure(self.targets, torch.tensor([self.numbers[category] for category in data.category]))
+        self.modules: dict[str, nn.Module] = {"encoder": self.encoder, "space": self.space}
         self.trained = list(self.encoder.parameters())
 
     def batch(self, random: np.random.Generator, done: float) -> PictureBatch:

@@ -22,6 +22,7 @@ from ..protocol import PenumbraError
 from ..training import Run, data_cards
 from ..training import read_checkpoint as read_any_checkpoint
 from ..weights import save_model
+from .code_space import CodeSpace
 from .dataset import ObjectData, PictureBatch, PointBatch, moved
 from .encoder import ImageEncoder
 from .network import CodeTable, JointField, ObjectConfig, VoxelEncoder
@@ -132,7 +133,7 @@ def read_checkpoint(path: Path, network: ObjectConfig | None = None) -> tuple[di
 def load_stage(
     folder: Path, stage: int, network: ObjectConfig | None = None, data: ObjectData | None = None
 ) -> dict[str, nn.Module]:
-    """The modules that a stage has trained, on the CPU: "field" and "codes" (1), "encoder" (2), both (3).
+    """What a stage leaves, on the CPU: "field" and "codes" (1), "encoder" and "space" (2), "field" and "encoder" (3).
 
     data: the shapes that the codes must be of. Raises PenumbraError as `read_checkpoint`, or where they are not.
     """
@@ -148,6 +149,8 @@ def load_stage(
         modules["codes"] = CodeTable(len(shapes), config) if state["free_codes"] else VoxelEncoder(config)
     if stage != 1:
         modules["encoder"] = ImageEncoder(config)
+    if stage == 2:
+        modules["space"] = CodeSpace(config)
     for name, module in modules.items():
         module.load_state_dict(part(tensors, name))
     return modules
@@ -159,14 +162,16 @@ def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def export(folder: Path, target: Path, data: list[Path], command: str) -> None:
-    """Write field and encoder of the last stage that was trained, their config and their card."""
+    """Write what the last stages have left of each part, its config and its card."""
     last = 3 if (folder / "stage3.safetensors").exists() else 2
     state, _ = read_checkpoint(folder / f"stage{last}.safetensors")
     config = ObjectConfig.from_json(state["network"])
-    modules = load_stage(folder, 1) | load_stage(folder, last)
+    modules: dict[str, nn.Module] = {}
+    for k in range(1, last + 1):
+        modules |= load_stage(folder, k)
     network = Reconstructor(config)
-    network.field.load_state_dict(modules["field"].state_dict())
-    network.encoder.load_state_dict(modules["encoder"].state_dict())
+    for name, module in network.named_children():
+        module.load_state_dict(modules[name].state_dict())
     steps = {k: read_checkpoint(folder / f"stage{k}.safetensors")[0] for k in range(1, last + 1)}
     times = ", ".join(f"stage {k}: {s['step']} steps, {s['seconds'] / 60:.0f} minutes" for k, s in steps.items())
     card = f"""# Joint occupancy field

@@ -3,12 +3,25 @@
 
 import bpy
 
-from . import backend, compare, fixes, harmonize, imports, install, menu, presets, relight, report, result
+from . import backend, compare, fixes, harmonize, imports, install, menu, presets, relight, report, reshape, result
 
 _register, _unregister = bpy.utils.register_classes_factory(
     tuple(
         cls
-        for module in (harmonize, result, relight, compare, imports, fixes, backend, install, report, presets, menu)
+        for module in (
+            harmonize,
+            result,
+            relight,
+            compare,
+            imports,
+            reshape,
+            fixes,
+            backend,
+            install,
+            report,
+            presets,
+            menu,
+        )
         for cls in module.CLASSES
     )
 )

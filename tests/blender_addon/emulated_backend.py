@@ -41,7 +41,8 @@ def _work(job_id: str, folder: Path) -> None:
         time.sleep(0.02)
     if _behaviour in ("render", *_SPOILT):
         kind = json.loads((folder / "job.json").read_text())["kind"]
-        {"harmonize": _render, "people": _show_people, "body": _make_bodies, "object": _make_object}[kind](folder)
+        work = {"harmonize": _render, "people": _show_people, "body": _make_bodies, "object": _make_object}
+        {**work, "reshape": _reshape}[kind](folder)
         _spoil(folder)
     return _send("done", id=job_id)
 
@@ -189,19 +190,38 @@ def _make_object(folder: Path) -> None:
     """A red pyramid's base and its blue sides, seen half from the right and from above."""
     import numpy as np
 
-    points = [(-0.5, -0.4, -0.5), (0.5, -0.4, -0.5), (0.5, -0.4, 0.5), (-0.5, -0.4, 0.5), (0, 0.5, 0.1)]
-    faces = [(0, 1, 2), (0, 2, 3), (3, 2, 4), (2, 1, 4), (1, 0, 4), (0, 3, 4)]
-    albedo = [(0.5, 0.1, 0.1)] * 4 + [(0.1, 0.1, 0.5)]
-    part = [3, 3, 7, 7, 7, 7]
-    np.savez(folder / "mesh.npz", vertices=np.array(points), faces=faces, albedo=np.array(albedo), part=part)
-    np.savez(folder / "codes.npz", shape=np.zeros(4))
+    job = json.loads((folder / "job.json").read_text())
+    _pyramid(folder / "mesh.npz", (0.0, 0.5, 0.1), [3, 3, 7, 7, 7, 7])
+    red = float("red" in job["image"])
+    np.savez(folder / "codes.npz", category=np.ones(3), shape=np.full(4, red), albedo=np.full(2, red))
     light = [[2.0] * 3, [0.3] * 3, [0.0] * 3, [0.3] * 3, *[[0.0] * 3] * 5]
     a, e = 0.6, 0.3
     right, back = (np.cos(a), 0, -np.sin(a)), (np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e))
     result = {"mesh": "mesh.npz", "codes": "codes.npz", "size": [320, 200], "light": light, "category": "table"}
     result |= {"axes": np.array([right, np.cross(back, right), back]).tolist(), "place": (3 * np.array(back)).tolist()}
     result |= {"focal": 1.2, "shift": [0.1, -0.05], "probability": 0.9, "upright": "", "device": "cpu"}
+    result |= {"kinds": ["table", "lamp"]}
     (folder / "result.json").write_text(json.dumps({**result, "seconds": {}, "versions": {}, "notices": []}))
+
+
+def _pyramid(path: Path, tip: tuple[float, float, float], part: list[int], tone: float = 1.0) -> None:
+    import numpy as np
+
+    points = [(-0.5, -0.4, -0.5), (0.5, -0.4, -0.5), (0.5, -0.4, 0.5), (-0.5, -0.4, 0.5), tip]
+    faces = [(0, 1, 2), (0, 2, 3), (3, 2, 4), (2, 1, 4), (1, 0, 4), (0, 3, 4)]
+    albedo = np.array([(0.5, 0.1, 0.1)] * 4 + [(0.1, 0.1, 0.5)]) * tone
+    np.savez(path, vertices=np.array(points), faces=faces, albedo=albedo, part=part)
+
+
+def _reshape(folder: Path) -> None:
+    """Pyramids whose height is told by sliders and shape code, whose tone by the albedo code, with a part more."""
+    meshes = []
+    for number, one in enumerate(json.loads((folder / "job.json").read_text())["objects"]):
+        meshes.append(f"mesh_{number}.npz")
+        height = 0.5 + one["sliders"][0] + one["shape"][0] + one["amount"] * (one["toward"] == "lamp")
+        _pyramid(folder / meshes[-1], (0.0, height, 0.1), [3, 3, 7, 7, 7, 9], 1 / (1 + one["albedo"][0]))
+    result = {"meshes": meshes, "seconds": {}, "device": "cpu", "versions": {}, "notices": []}
+    (folder / "result.json").write_text(json.dumps(result))
 
 
 def _write_image(path: Path, size: tuple[int, int], colour: tuple[float, ...], kind: str = "OPEN_EXR") -> str:
@@ -220,7 +240,7 @@ def main() -> None:
         sys.exit(1)
     if _behaviour in ("mute", "slow"):
         time.sleep(60 if _behaviour == "mute" else 1)
-    version = 999 if _behaviour == "stranger" else 6
+    version = 999 if _behaviour == "stranger" else 7
     _send("hello", protocol=version, device="cpu", versions={"python": sys.version.split()[0]})
     if _behaviour == "leaves":
         return
