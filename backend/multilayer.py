@@ -21,15 +21,17 @@ def with_layers(folder: Path, result: HarmonizeResult) -> HarmonizeResult:
 def write(folder: Path, frame: FrameResult) -> str:
     """Write one frame's layers and return the file's name.
 
-    R, G, B, A: the harmonized character, premultiplied; matte.A: its coverage; albedo.RGB, shading.RGB, shadow.RGB and
-    occlusion.Y as `protocol.FrameResult` has them. Of several characters also NAME_matte.A and NAME_shadow.RGB, in
-    whose names what compositors do not read is an underscore. Scene-linear Rec.709, whole frame.
+    R, G, B, A: the harmonized character, premultiplied; matte.A: its coverage; albedo.RGB, shading.RGB, shadow.RGB,
+    occlusion.Y, and gloss.RGB where there is one, as `protocol.FrameResult` has them. Of several characters also
+    NAME_matte.A and NAME_shadow.RGB, in whose names what compositors do not read is an underscore. Scene-linear
+    Rec.709, whole frame.
     """
     albedo, shading, shadow = (read_exr(folder / name) for name in (frame.albedo, frame.shading, frame.shadow))
     matte = albedo["A"]
-    channels = {name: albedo[name] * shading[name] * matte for name in "RGB"}
+    gloss = read_exr(folder / frame.gloss) if frame.gloss else None
+    channels = {n: (albedo[n] * shading[n] + (gloss[n] if gloss else 0)) * matte for n in "RGB"}
     channels |= {"A": matte, "matte.A": matte, "occlusion.Y": read_exr(folder / frame.occlusion)["Y"]}
-    layers = {"albedo": albedo, "shading": shading, "shadow": shadow}
+    layers = {"albedo": albedo, "shading": shading, "shadow": shadow, **({"gloss": gloss} if gloss else {})}
     for name, matte_file in frame.mattes.items():
         layer = re.sub(r"\W", "_", name, flags=re.ASCII)
         channels[f"{layer}_matte.A"] = read_exr(folder / matte_file)["Y"]

@@ -160,6 +160,8 @@ class Frame:
     key: what this frame's result depends on, to resume an interrupted animation.
     light: ``.json`` of the light probe that lights it; empty estimates it.
     look: fingerprints of "pose", "camera" and "plate", by which Blender sees that a result is outdated.
+    gloss: Blender's multilayer EXR of its gloss under the light of its result, whose passes "combined",
+        "glossy_color", "glossy_direct" and "glossy_indirect" `pass_names` names; empty as long as there is none.
     """
 
     number: int
@@ -172,6 +174,7 @@ class Frame:
     key: str = ""
     light: str = ""
     look: dict[str, str] = field(default_factory=dict)
+    gloss: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "camera": self.camera.to_json()}
@@ -251,6 +254,7 @@ class FrameResult:
     key: what the images depend on, to resume an interrupted animation.
     multilayer: all images in one EXR, where the job asks for it; see `multilayer.write`.
     grain: RGB, what the plate's grain adds to the character; 0 outside its coverage.
+    gloss: RGB radiance, not premultiplied, where the frame's was rendered.
     photograph: what `grain.Grain` has measured in the plate: "noise" (3, 2), and "blur" in pixels.
     shadows, mattes: of a job of several characters, by name: RGB, each one's own part of the shadow, whose product
         `shadow` is; and one channel Y, which pixels of the coverage are its own.
@@ -266,6 +270,7 @@ class FrameResult:
     key: str = ""
     multilayer: str = ""
     grain: str = ""
+    gloss: str = ""
     photograph: dict[str, Any] = field(default_factory=dict)
     shadows: dict[str, str] = field(default_factory=dict)
     mattes: dict[str, str] = field(default_factory=dict)

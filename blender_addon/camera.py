@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import bpy
 import numpy as np
 
@@ -72,6 +75,18 @@ def border_of(render: bpy.types.RenderSettings) -> tuple[int, int, int, int] | N
     left, right = int(width * render.border_min_x), int(width * render.border_max_x)
     top, bottom = height - int(height * render.border_max_y), height - int(height * render.border_min_y)
     return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+@contextlib.contextmanager
+def border_kept(render: bpy.types.RenderSettings) -> Iterator[None]:
+    """The block may set a border; afterwards it is as it was."""
+    names = ("use_border", "use_crop_to_border", "border_min_x", "border_max_x", "border_min_y", "border_max_y")
+    before = {name: getattr(render, name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(render, name, value)
 
 
 def set_border(render: bpy.types.RenderSettings, box: tuple[int, int, int, int]) -> None:

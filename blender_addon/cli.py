@@ -113,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"half-angle of the suns when they cast the shadow, 0 to {SOFTEST:g}; default: the file's",
     )
     harmonizing.add_argument(
+        "--gloss", action="store_true", help="render the characters' gloss with Cycles as well; default: the file's"
+    )
+    harmonizing.add_argument(
         "--multilayer", action="store_true", help="write each frame as one EXR with all layers and a matte as well"
     )
     return parser
@@ -141,6 +144,7 @@ def _job(options: argparse.Namespace) -> Job:
     cast = _cast(options.character)
     settings = properties.lit_settings(scene, cast.name, multilayer=getattr(options, "multilayer", False))
     asked = {"shadow": getattr(options, "shadow", None), "shadow_softness": getattr(options, "softness", None)}
+    asked["gloss"] = getattr(options, "gloss", False) or None
     settings = dataclasses.replace(settings, **{name: value for name, value in asked.items() if value is not None})
     output = options.out.resolve() if options.out else properties.output_folder(scene)
     task = Task(Request(scene, view_layer, cast, frames, settings, output), light)

@@ -17,6 +17,14 @@ PASSES = {
     "depth": ("use_pass_z", "Depth"),
 }
 
+# The same of the render of the gloss; its light is without its colour.
+GLOSS_PASSES = {
+    "combined": ("use_pass_combined", "Combined"),
+    "glossy_color": ("use_pass_glossy_color", "Glossy Color" if V5 else "GlossCol"),
+    "glossy_direct": ("use_pass_glossy_direct", "Glossy Direct" if V5 else "GlossDir"),
+    "glossy_indirect": ("use_pass_glossy_indirect", "Glossy Indirect" if V5 else "GlossInd"),
+}
+
 
 def compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
     """The compositor tree that renders of `scene` go through, or None."""

@@ -20,8 +20,10 @@ from ..backend.protocol import (
     CHARACTER,
     PHYSICAL,
     PROBENET,
+    Camera,
     Frame,
     HarmonizeJob,
+    Mesh,
     PenumbraError,
     check_shadow,
     save_meshes,
@@ -52,6 +54,7 @@ class ExportSettings:
     match: names of the objects that stand over a person in the plate, as `HarmonizeJob` has them.
     samples: of the albedo and normal passes, per pixel.
     light: a light probe, as its file has it, that lights all frames; None lets the estimator tell it.
+    gloss: render the characters' gloss once the light is known.
     """
 
     camera: str | None = None
@@ -66,6 +69,7 @@ class ExportSettings:
     light: dict[str, Any] | None = None
     shadow: str = PHYSICAL
     shadow_softness: float | None = None
+    gloss: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ def _export_frame(
     added = temporary.replace_camera(copy, cameras.camera_at(scene, settings.camera, number))
     try:
         captured = capture.capture(copy, roles, number, cast.armatures)
-        box = _character_box(captured, number)
+        box = character_box(captured.camera, captured.meshes, number)
         progress("Reading the plate", 0.2)
         found = plates.find_plate(scene, settings, number)
         plate = plates.write_plate(found, number, scene.render, folder)
@@ -185,15 +189,15 @@ def _export_frame(
             place.mkdir(exist_ok=True)
             rendered.unlink(missing_ok=True)
             save_meshes(place / "meshes.npz", captured.meshes)
-            border = (copy.render.use_border, copy.render.use_crop_to_border)
-            cameras.set_border(copy.render, box)
-            temporary.render(copy, number, str(place / "passes.exr"))
-            copy.render.use_border, copy.render.use_crop_to_border = border
-            _restore_border(scene, copy)
+            with cameras.border_kept(copy.render):
+                cameras.set_border(copy.render, box)
+                temporary.render(copy, number, str(place / "passes.exr"))
             rendered.write_text(key, "utf-8")
     finally:
         bpy.data.batch_remove(added)
     names = {name: f"{copy.view_layers[0].name}.{label}" for name, (_, label) in compat.PASSES.items()}
+    if settings.gloss:
+        del names["glossy_color"]  # metals are what their gloss shows, and have no diffuse colour
     return Frame(
         number,
         captured.camera,
@@ -205,11 +209,6 @@ def _export_frame(
         key,
         look={**captured.look, "plate": looks.plate_look(found)},
     )
-
-
-def _restore_border(scene: bpy.types.Scene, copy: bpy.types.Scene) -> None:
-    for name in ("border_min_x", "border_max_x", "border_min_y", "border_max_y"):
-        setattr(copy.render, name, getattr(scene.render, name))
 
 
 def _set_up_passes(copy: bpy.types.Scene, settings: ExportSettings) -> None:
@@ -232,16 +231,16 @@ def _set_up_passes(copy: bpy.types.Scene, settings: ExportSettings) -> None:
     compat.set_exr(copy.render.image_settings, "32", multilayer=True)
 
 
-def _character_box(captured: capture.Capture, number: int) -> tuple[int, int, int, int]:
+def character_box(camera: Camera, meshes: Iterable[Mesh], number: int) -> tuple[int, int, int, int]:
     """The pixels that may show the character. Raises PenumbraError where there are none."""
-    points = np.concatenate([mesh.vertices for mesh in captured.meshes if mesh.role == CHARACTER])
-    box = cameras.seen_box(captured.camera, points)
+    points = np.concatenate([mesh.vertices for mesh in meshes if mesh.role == CHARACTER])
+    box = cameras.seen_box(camera, points)
     if box is None:
         raise PenumbraError(
             f"The character is outside the camera's frame in frame {number}.",
             "Move the camera or the character, or choose frames in which it is seen.",
         )
-    left, top, right, bottom = captured.camera.window
+    left, top, right, bottom = camera.window
     return (
         max(left, box[0] - MARGIN),
         max(top, box[1] - MARGIN),
@@ -251,7 +250,7 @@ def _character_box(captured: capture.Capture, number: int) -> tuple[int, int, in
 
 
 def _key(captured: capture.Capture, plate: Path, settings: ExportSettings) -> str:
-    choices = json.dumps([settings.samples, settings.ground, settings.ground_height])
+    choices = json.dumps([settings.samples, settings.ground, settings.ground_height, settings.gloss])
     return hashlib.blake2b(f"{captured.digest} {plate.name} {choices}".encode(), digest_size=16).hexdigest()
 
 
@@ -295,6 +294,7 @@ def spawn_export(
         "frames": sorted(set(frames)),
         "settings": dataclasses.asdict(settings),
         "painted": _save_painted(folder),
+        "gloss": False,
         "use_scripts": bpy.context.preferences.filepaths.use_scripts_auto_execute,
     }
     write_json(folder / REQUEST, request)
@@ -304,6 +304,20 @@ def spawn_export(
         raise PenumbraError(
             f"The scene could not be copied: {str(problem).strip()}", "Free some space on the disk and try again."
         ) from problem
+    return _command(folder)
+
+
+def spawn_gloss(folder: Path) -> list[str]:
+    """The command line that renders the gloss of what `spawn_export` has exported there and the backend has lit.
+
+    It speaks as the command of `spawn_export` does.
+    """
+    request = json.loads((folder / REQUEST).read_text("utf-8"))
+    write_json(folder / REQUEST, {**request, "gloss": True})
+    return _command(folder)
+
+
+def _command(folder: Path) -> list[str]:
     script = str(Path(__file__).with_name("export_process.py"))
     if bpy.app.binary_path:
         return [bpy.app.binary_path, "-b", "--python-exit-code", "1", "-P", script, "--", str(folder)]
@@ -337,7 +351,7 @@ def parse_message(line: bytes | str) -> dict[str, Any] | None:
 
 
 def run_request(folder: Path, send: Callable[[dict[str, Any]], None]) -> None:
-    """What the background Blender does: open the copy in `folder`, export it, and `send` messages."""
+    """What the background Blender does: open the copy in `folder`, export it or render its gloss; `send` messages."""
     request = json.loads((folder / REQUEST).read_text("utf-8"))
     bpy.ops.wm.open_mainfile(
         filepath=str(folder / SCENE_COPY),
@@ -349,16 +363,20 @@ def run_request(folder: Path, send: Callable[[dict[str, Any]], None]) -> None:
         _use_painted(bpy.data.images[name], path)
     scene = bpy.data.scenes[request["scene"]]
     view_layer = scene.view_layers[request["view_layer"]]
-    exported = export_frames(
-        scene,
-        view_layer,
-        characters.cast_named(request["characters"], view_layer),
-        request["frames"],
-        folder,
-        ExportSettings(**{**request["settings"], "match": tuple(request["settings"]["match"])}),
-        lambda stage, part: send({"type": "progress", "id": request["id"], "stage": stage, "fraction": part}),
-    )
-    send({"type": "done", "id": request["id"], "notices": list(exported.notices)})
+    cast = characters.cast_named(request["characters"], view_layer)
+    settings = ExportSettings(**{**request["settings"], "match": tuple(request["settings"]["match"])})
+    notices: tuple[str, ...] = ()
+
+    def progress(stage: str, part: float) -> None:
+        send({"type": "progress", "id": request["id"], "stage": stage, "fraction": part})
+
+    if request["gloss"]:
+        from . import gloss
+
+        gloss.render_gloss(scene, view_layer, cast, folder, settings, progress)
+    else:
+        notices = export_frames(scene, view_layer, cast, request["frames"], folder, settings, progress).notices
+    send({"type": "done", "id": request["id"], "notices": list(notices)})
 
 
 def _use_painted(image: bpy.types.Image, path: str) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import bpy
 
 from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, replacing, write_json
-from . import export, jobs, looks, passes, preferences
+from . import export, gloss, jobs, looks, passes, preferences
 from .backend_process import weights_folder
 from .harmonize import Request
 from .jobs import Outcome, Progress
@@ -157,6 +157,11 @@ def _frame(
         _moved(job, exported, light).save(folder)
         record.unlink(missing_ok=True)
         yield from _run(folder, ((share[0] + share[1]) / 2, share[1]))
+        if settings.gloss:
+            request = task.request
+            yield Progress("Rendering gloss", share[1])
+            gloss.render_gloss(request.scene, request.view_layer, request.cast, folder, settings)
+            yield from _run(folder, (share[1], share[1]))
         result = HarmonizeResult.load(folder)
         passes.keep_result(result, folder, task.target, with_plate=True, facts={"fingerprint": fingerprint})
     return result.notices
@@ -188,7 +193,9 @@ def _run(folder: Path, share: tuple[float, float]) -> Generator[Progress, None, 
 
 
 def _roles(task: Task) -> tuple[str, ...]:
-    return (*passes.roles(task.request.cast.names), *(("penumbra",) if task.request.settings.multilayer else ()))
+    settings = task.request.settings
+    asked = {"penumbra": settings.multilayer, "gloss": settings.gloss}
+    return (*passes.roles(task.request.cast.names), *(role for role, is_asked in asked.items() if is_asked))
 
 
 def _named(frames: tuple[int, ...]) -> str:

@@ -13,21 +13,32 @@ import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import bpy
 
 from ..backend.protocol import Cancelled, HarmonizeResult, PenumbraError
-from . import child_process, export, jobs, passes, preferences
+from . import child_process, export, gloss, jobs, passes, preferences
 from .character import Cast
 from .jobs import Outcome, Progress
 from .scenes import scene_of
 
 EXPORTED, COMPUTED = 0.35, 0.98  # where the parts end, as fractions of the whole job
+GLOSS_FROM, GLOSS_TO = 0.65, 0.95
 KEPT_DAYS = 7
 EXPORT_QUIT_S = 2.0
 
-# Exports the scene into the folder and returns its notices: `(request, folder, job id)`.
-Export = Callable[["Request", Path, str], Generator[Progress, None, tuple[str, ...]]]
+
+class Renderer(Protocol):
+    """Where Blender renders for a job."""
+
+    def export(self, request: Request, folder: Path, job_id: str) -> Generator[Progress, None, tuple[str, ...]]:
+        """Export the scene into the folder; returns notices."""
+        ...
+
+    def gloss(self, request: Request, folder: Path) -> Generator[Progress, None, None]:
+        """Render the gloss of what was exported there and lit."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ def check(request: Request) -> None:
     passes.check(request.scene)
 
 
-def harmonize(request: Request, exporting: Export) -> jobs.Steps:
+def harmonize(request: Request, renderer: Renderer) -> jobs.Steps:
     """The whole job. The scene changes in the last step, and as one step of undo.
 
     A range of frames keeps its folder when it is interrupted, so that the next run continues it.
@@ -66,8 +77,12 @@ def harmonize(request: Request, exporting: Export) -> jobs.Steps:
         check(request)
         backend = preferences.backend()  # warms up while the scene is exported
         job_id = uuid.uuid4().hex
-        notices = yield from exporting(request, folder, job_id)
-        yield from jobs.run_backend(backend, folder, job_id, (EXPORTED, COMPUTED))
+        notices = yield from renderer.export(request, folder, job_id)
+        lit = GLOSS_FROM if settings.gloss else COMPUTED
+        yield from jobs.run_backend(backend, folder, job_id, (EXPORTED, lit))
+        if settings.gloss:
+            yield from renderer.gloss(request, folder)
+            yield from jobs.run_backend(backend, folder, uuid.uuid4().hex, (GLOSS_TO, COMPUTED))
         yield Progress("Writing the result", COMPUTED)
         result = HarmonizeResult.load(folder)
         applied = passes.apply_result(scene_of(scene_uid), name, result, folder, settings, output)
@@ -84,10 +99,13 @@ def harmonize(request: Request, exporting: Export) -> jobs.Steps:
     return Outcome(f"Shading and shadow of {name} are in the compositor ({seconds:.0f} s)", notices)
 
 
-def export_here(show: Callable[[Progress], None]) -> Export:
-    """Export in this process, which waits for it: for scripts and `blender -b`. `show` gets the progress."""
+@dataclass(frozen=True)
+class RenderHere:
+    """In this process, which waits for it: for scripts and `blender -b`. show: gets the progress."""
 
-    def steps(request: Request, folder: Path, _job_id: str) -> Generator[Progress, None, tuple[str, ...]]:
+    show: Callable[[Progress], None]
+
+    def export(self, request: Request, folder: Path, _job_id: str) -> Generator[Progress, None, tuple[str, ...]]:
         yield Progress("Exporting", 0.0)
         exported = export.export_frames(
             request.scene,
@@ -96,37 +114,61 @@ def export_here(show: Callable[[Progress], None]) -> Export:
             request.frames,
             folder,
             request.settings,
-            lambda stage, fraction: show(Progress(stage, EXPORTED * fraction)),
+            lambda stage, fraction: self.show(Progress(stage, EXPORTED * fraction)),
         )
         return exported.notices
 
-    return steps
+    def gloss(self, request: Request, folder: Path) -> Generator[Progress, None, None]:
+        yield Progress("Rendering gloss", GLOSS_FROM)
+        gloss.render_gloss(
+            request.scene,
+            request.view_layer,
+            request.cast,
+            folder,
+            request.settings,
+            lambda stage, part: self.show(Progress(stage, GLOSS_FROM + (GLOSS_TO - GLOSS_FROM) * part)),
+        )
 
 
-def export_beside(request: Request, folder: Path, job_id: str) -> Generator[Progress, None, tuple[str, ...]]:
-    """Export in a background Blender on a copy of the scene, so that the interface stays responsive."""
-    yield Progress("Copying the scene", 0.0)
-    command = export.spawn_export(
-        request.scene, request.view_layer, request.cast, request.frames, folder, request.settings, job_id
-    )
+class RenderBeside:
+    """In a background Blender on a copy of the scene, so that the interface stays responsive."""
+
+    def export(self, request: Request, folder: Path, job_id: str) -> Generator[Progress, None, tuple[str, ...]]:
+        yield Progress("Copying the scene", 0.0)
+        command = export.spawn_export(
+            request.scene, request.view_layer, request.cast, request.frames, folder, request.settings, job_id
+        )
+        return (yield from _run_beside(command, Progress("Exporting", 0.0), (0.0, EXPORTED)))
+
+    def gloss(self, request: Request, folder: Path) -> Generator[Progress, None, None]:
+        first = Progress("Rendering gloss", GLOSS_FROM)
+        yield from _run_beside(export.spawn_gloss(folder), first, (GLOSS_FROM, GLOSS_TO))
+
+
+def _run_beside(
+    command: list[str], first: Progress, share: tuple[float, float]
+) -> Generator[Progress, None, tuple[str, ...]]:
+    """A background Blender's work, as this share of the whole job; returns its notices. Raises PenumbraError."""
     log = preferences.log_file("export")
     child = child_process.spawn(command, log)
     try:
-        return (yield from _follow_export(child, log))
+        return (yield from _follow(child, log, first, share))
     finally:
         _end(child)
 
 
-def _follow_export(child: subprocess.Popen[bytes], log: Path) -> Generator[Progress, None, tuple[str, ...]]:
+def _follow(
+    child: subprocess.Popen[bytes], log: Path, first: Progress, share: tuple[float, float]
+) -> Generator[Progress, None, tuple[str, ...]]:
     reader = child_process.Reader(child.stdout.fileno())  # type: ignore[union-attr]
-    shown, rest, at_end = Progress("Exporting", 0.0), b"", False
+    shown, rest, at_end = first, b"", False
     while not at_end:
         yield shown
         data, at_end = reader.read()
         *lines, rest = (rest + data).split(b"\n")
         for message in filter(None, map(export.parse_message, lines)):
             if message["type"] == "progress":
-                shown = Progress(message["stage"], EXPORTED * message["fraction"])
+                shown = Progress(message["stage"], share[0] + (share[1] - share[0]) * message["fraction"])
             elif message["type"] == "error":
                 raise PenumbraError(message["message"], message["remedy"])
             elif message["type"] == "done":

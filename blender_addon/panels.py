@@ -139,6 +139,7 @@ def _draw_inputs(layout: bpy.types.UILayout, context: bpy.types.Context, cast: C
     layout.prop(settings, "estimator")
     if settings.estimator == properties.PERSON:
         layout.prop(settings, "person")
+    layout.prop(settings, "gloss")
     layout.prop(settings, "shadow")
     header, softness = layout.panel("penumbra_softness", default_closed=True)
     header.label(text="Softness")

@@ -37,6 +37,8 @@ FORMER = "penumbra_former"  # on the group: node and socket that our link to the
 
 WHITE = (1.0, 1.0, 1.0, 1.0)
 ROLES = ("albedo", "shading", "shadow", "occlusion")
+SOMETIMES = ("grain", "gloss")  # images that not every result has
+GLOSS = "Gloss"  # input and output of a result that has it
 _DEFAULT_NODES = {"CompositorNodeRLayers", "CompositorNodeComposite", "CompositorNodeViewer", "NodeGroupOutput"}
 
 
@@ -80,7 +82,7 @@ def load_result(scene: bpy.types.Scene, character: str, target: Path, settings: 
     files: dict[str, dict[int, Path]] = {}
     records = (json.loads(path.read_text("utf-8")) for path in target.glob("frame_*.json"))
     names = next((record["characters"] for record in records), [character])
-    for role in (*roles(names), "grain", "plate"):
+    for role in (*roles(names), *SOMETIMES, "plate"):
         for path in sorted(target.glob(f"{role}_*.exr")):
             files.setdefault(role, {})[int(path.stem.rpartition("_")[2])] = path
     frames = sorted(set.intersection(*(set(files.get(role, ())) for role in roles(names))))
@@ -88,8 +90,9 @@ def load_result(scene: bpy.types.Scene, character: str, target: Path, settings: 
         raise PenumbraError(
             f"There is no result in {target}.", "Choose the folder that holds shading_0001.exr and the like."
         )
-    if not set(frames) <= set(files.get("grain", ())):
-        files.pop("grain", None)
+    for role in SOMETIMES:
+        if not set(frames) <= set(files.get(role, ())):
+            files.pop(role, None)
     plate = _plate_image(scene, settings, frames[0])
     if plate is not None or "plate" not in files:
         files.pop("plate", None)
@@ -346,7 +349,7 @@ def _sources(result: HarmonizeResult, folder: Path, *, with_plate: bool) -> dict
     """role → frame → file, all of which exist."""
     found: dict[str, dict[int, Path]] = {}
     for frame in result.frames:
-        files = {role: getattr(frame, role) for role in (*ROLES, *(("grain",) if frame.grain else ()))}
+        files = {role: file for role in (*ROLES, *SOMETIMES) if (file := getattr(frame, role))}
         for i, name in enumerate(frame.mattes, 1):
             files |= {f"shadow{i}": frame.shadows[name], f"matte{i}": frame.mattes[name]}
         for role, file in files.items():
@@ -510,6 +513,15 @@ def _new_factor(group: bpy.types.NodeTree, name: str, value: float) -> None:
     socket.min_value, socket.max_value, socket.default_value = 0.0, 1.0, value
 
 
+def _set_gloss_sockets(group: bpy.types.NodeTree, has_gloss: bool) -> None:
+    there = [item for item in group.interface.items_tree if item.item_type == "SOCKET" and item.name == GLOSS]
+    if has_gloss and not there:
+        _new_factor(group, GLOSS, 1.0)
+        group.interface.new_socket(GLOSS, in_out="OUTPUT", socket_type="NodeSocketColor")
+    for item in () if has_gloss else there:
+        group.interface.remove(item)
+
+
 def _new_tint(group: bpy.types.NodeTree, name: str) -> None:
     group.interface.new_socket(name, in_out="INPUT", socket_type="NodeSocketColor").default_value = WHITE
 
@@ -522,12 +534,15 @@ def _build(
     tints = tint_sockets(json.loads(group[MEMBERS]))
     link = group.links.new
     grain.add_sockets(group)
+    _set_gloss_sockets(group, "gloss" in images)
     inputs, output = _node(group, "NodeGroupInput", -800, 400), _node(group, "NodeGroupOutput", 800, 200)
     shown = {role: _image_node(group, image, span, row) for row, (role, image) in enumerate(images.items())}
     background = shown["plate"] if "plate" in shown else _plate_node(group, plate)
     names = [name for sockets in strength_sockets(json.loads(group[MEMBERS])) for name in sockets]
-    limited = [inputs.outputs[name] for name in (*names, *grain.SOCKETS)]
+    own = (GLOSS,) if "gloss" in shown else ()
+    limited = [inputs.outputs[name] for name in (*own, *names, *grain.SOCKETS)]
     *strengths, grains, blurs = wipe.limited(group, limited, shown["albedo"].outputs["Image"])
+    glosses = strengths.pop(0) if own else None
     over = _over(group, background.outputs["Image"], inputs.outputs["Plate"])
     shadowed, of_shading = over, None
     for i in range(0, len(strengths), 2):
@@ -539,14 +554,17 @@ def _build(
     shading = _strength(group, of_shading, shown["shading"], "Shading Strength", -150)
     diffuse = _mix(group, "MULTIPLY", 1.0, shown["albedo"].outputs["Image"], shading, "Albedo × Shading", (0, 50))
     # Coverage is the mix's factor; the colours themselves are opaque, as gloss is, from whose side alpha is taken.
-    gloss = _mix(group, "ADD", 1.0, (0, 0, 0, 1), diffuse, "Gloss +", (200, 50))
+    opaque: tuple[float, ...] | bpy.types.NodeSocket = (0, 0, 0, 1)
+    if glosses is not None:
+        opaque = _mix(group, "MIX", glosses, opaque, shown["gloss"].outputs["Image"], "Gloss Strength", (0, -150))
+    gloss = _mix(group, "ADD", 1.0, opaque, diffuse, "Gloss +", (200, 50))
     figure = _mix(group, "MIX", shown["albedo"].outputs["Alpha"], shadowed, gloss, "Character over Plate", (400, 200))
     added = shown["grain"].outputs["Image"] if "grain" in shown else None
     parts = (gloss, shown["albedo"].outputs["Alpha"], shadowed, (grains, blurs))
     figure = grain.as_photographed(group, figure, *parts, added, _measured_blur(group))
     final = _mix(group, "MIX", inputs.outputs["Mute"], figure, over, "Mute", (600, 300))
     link(final, output.inputs["Image"])
-    for role in ("shading", "shadow", "occlusion"):
+    for role in ("shading", "shadow", "occlusion", *(("gloss",) if "gloss" in shown else ())):
         link(shown[role].outputs["Image"], output.inputs[role.capitalize()])
     compat.fit_to_frame(group)
 

@@ -103,6 +103,10 @@ class PenumbraSettings(bpy.types.PropertyGroup):
     ground_height: bpy.props.FloatProperty(
         name="Height", description="World Z of the ground plane", unit="LENGTH", subtype="DISTANCE"
     )
+    gloss: bpy.props.BoolProperty(
+        name="Gloss",
+        description="Render what the light found reflects in the character, with Cycles; takes longer",
+    )
     output: bpy.props.StringProperty(
         name="Output",
         description="Folder for the images; empty puts them beside the .blend file",
@@ -188,6 +192,7 @@ def export_settings(scene: bpy.types.Scene, *, multilayer: bool = False) -> Expo
         multilayer=multilayer or settings.multilayer,
         shadow=settings.shadow,
         shadow_softness=None if settings.softness_automatic else min(math.degrees(settings.softness), SOFTEST),
+        gloss=settings.gloss,
     )
 
 

@@ -79,6 +79,8 @@ def _draw_strengths(layout: bpy.types.UILayout, node: bpy.types.Node) -> None:
     if set(grain.SOCKETS) <= set(node.inputs.keys()):  # an earlier version's result has none
         layout.prop(node.inputs["Grain"], "default_value", text="Grain", slider=True)
         layout.prop(node.inputs["Blur"], "default_value", text="Blur", slider=True)
+    if passes.GLOSS in node.inputs:
+        layout.prop(node.inputs[passes.GLOSS], "default_value", text="Gloss", slider=True)
     layout.prop(node.inputs["Mute"], "default_value", text="Mute", slider=True)
 
 

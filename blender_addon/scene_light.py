@@ -116,17 +116,21 @@ def _sun(scene: bpy.types.Scene, character: str, number: int, probe: dict[str, A
         obj = bpy.data.objects.new(name, bpy.data.lights.new(name, "SUN"))
         obj[OWNER], obj[NUMBER] = character, number
         scene.collection.objects.link(obj)
-    sun = probe["suns"][number]
+    aim(obj, probe["suns"][number], probe)
+    obj.data[OWNER] = character
+    return obj
+
+
+def aim(obj: bpy.types.Object, sun: dict[str, Any], probe: dict[str, Any]) -> None:
+    """Let a Sun shine as one of a probe's."""
     irradiance = np.maximum(sun["irradiance"], 0)
     strongest = max(float(irradiance.max()), 1e-6)
     obj.data.energy = np.pi * strongest  # shading is π-normalised
     obj.data.color = irradiance / strongest
     obj.data.angle = 2 * sun["half_angle"]
-    obj.data[OWNER] = character
     direction = np.array(probe["world_from_camera"]) @ np.array(sun["direction"])
     obj.rotation_mode = "XYZ"
     obj.rotation_euler = Vector(direction).to_track_quat("Z", "Y").to_euler()
-    return obj
 
 
 def _world(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> bpy.types.World:
@@ -137,6 +141,12 @@ def _world(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> bpy
         compat.use_nodes(world)
         if scene.world:
             scene.world.use_fake_user = True  # it is the artist's: it stays in the file
+    shine(world, f"Light of {character}", probe)
+    return world
+
+
+def shine(world: bpy.types.World, name: str, probe: dict[str, Any]) -> bpy.types.Image:
+    """Let a World shine as a probe's cells do, by a picture of this name, which is returned."""
     tree, background = world.node_tree, _background(world)
     picture = next((node for node in tree.nodes if node.bl_idname == "ShaderNodeTexEnvironment"), None)
     if picture is None:
@@ -144,8 +154,8 @@ def _world(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> bpy
         picture.location = (background.location.x - 300, background.location.y)
         tree.links.new(picture.outputs["Color"], background.inputs["Color"])
     background.inputs["Strength"].default_value = 1.0
-    picture.image = _image(picture.image, f"Light of {character}", panorama(probe))
-    return world
+    picture.image = _image(picture.image, name, panorama(probe))
+    return picture.image
 
 
 def _background(world: bpy.types.World) -> bpy.types.Node:

@@ -55,7 +55,7 @@ def demonstrate(out: Path) -> None:
     import bpy
     from penumbra.blender_addon import backend_process, jobs, properties
     from penumbra.blender_addon.character import everybody
-    from penumbra.blender_addon.harmonize import Request, export_here, harmonize
+    from penumbra.blender_addon.harmonize import RenderHere, Request, harmonize
 
     clock = Stages(jobs.TerminalLine())
     clock.show(jobs.Progress("Opening the scene", 0.0))
@@ -64,7 +64,7 @@ def demonstrate(out: Path) -> None:
     settings = properties.export_settings(scene)
     shutil.rmtree(out / "passes", ignore_errors=True)  # an earlier demonstration's
     request = Request(scene, layer, everybody(layer), (scene.frame_current,), settings, out / "passes")
-    outcome = jobs.run_blocking(jobs.Job(harmonize(request, export_here(clock.show))), clock)
+    outcome = jobs.run_blocking(jobs.Job(harmonize(request, RenderHere(clock.show))), clock)
     backend = backend_process.running()
     hello = (backend and backend.hello) or {}
     clock.show(jobs.Progress("Rendering the composite", 1.0))

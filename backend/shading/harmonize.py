@@ -27,6 +27,7 @@ from ..shadow.on_plate import PlateShadow
 from . import estimators, visibility
 from . import probe as probes
 from .bounce import bounced_in
+from .gloss import with_gloss
 from .grain import Grain
 from .preview import Preview, Show
 from .probe import LightProbe
@@ -65,7 +66,8 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show
             light.save(folder / f"light_{frame.number:04d}.json")
         else:
             done = _resumed_result(folder, frame, light, shadow.key)
-            results.append(done or render_frame(folder, frame, light, shadow, clock, preview))
+            done = done or render_frame(folder, frame, light, shadow, clock, preview)
+            results.append(with_gloss(folder, frame, done) if frame.gloss else done)
     clock.end()
     notices = (*notices, *shadow.notices())
     result = HarmonizeResult(tuple(results), clock.seconds, chosen.type, devices.versions(), notices)

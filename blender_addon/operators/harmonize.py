@@ -7,7 +7,7 @@ import bpy
 
 from ...backend.protocol import PenumbraError
 from .. import jobs, properties, translations
-from ..harmonize import Request, check, export_beside, export_here, harmonize
+from ..harmonize import RenderBeside, RenderHere, Request, check, harmonize
 from ..jobs import Job
 from .running import RunsJob
 
@@ -44,7 +44,7 @@ class PENUMBRA_OT_harmonize(RunsJob, bpy.types.Operator):  # noqa: N801 (Blender
         return True
 
     def job(self, context: bpy.types.Context, waiting: jobs.TerminalLine | None) -> Job:
-        return Job(harmonize(requested(context), export_here(waiting.show) if waiting else export_beside))
+        return Job(harmonize(requested(context), RenderHere(waiting.show) if waiting else RenderBeside()))
 
 
 class PENUMBRA_OT_match_light(RunsJob, bpy.types.Operator):  # noqa: N801
@@ -74,7 +74,7 @@ class PENUMBRA_OT_match_light(RunsJob, bpy.types.Operator):  # noqa: N801
         except PenumbraError:
             settings.person, settings.estimator = before
             raise
-        return Job(harmonize(request, export_here(waiting.show) if waiting else export_beside))
+        return Job(harmonize(request, RenderHere(waiting.show) if waiting else RenderBeside()))
 
 
 class PENUMBRA_OT_cancel(bpy.types.Operator):  # noqa: N801

@@ -22,6 +22,7 @@ SETTINGS = (
     "ground",
     "ground_automatic",
     "ground_height",
+    "gloss",
     "multilayer",
 )
 

@@ -105,7 +105,7 @@ def test_one_package_serves_the_python_of_every_blender(root: Path) -> None:
 def test_blender_is_never_kept_waiting_and_always_told_how_far_it_is(harmonized_by, scene, monkeypatch) -> None:
     harmonized_by("finish")
     monkeypatch.setattr(export, "spawn_export", _exporter)
-    job, waits, told = Job(harmonize.harmonize(requested(bpy.context), harmonize.export_beside)), [], []
+    job, waits, told = Job(harmonize.harmonize(requested(bpy.context), harmonize.RenderBeside())), [], []
     more = True
     while more:
         begun = time.perf_counter()

@@ -132,7 +132,7 @@ def test_cancel_in_every_stage_changes_nothing(harmonized_by, scene, monkeypatch
     process = harmonized_by("work")
     before = contents()
     monkeypatch.setattr(export, "spawn_export", _exporter_that("waits" if stage == "Exporting" else "finishes"))
-    job = Job(harmonize.harmonize(requested(bpy.context), harmonize.export_beside))
+    job = Job(harmonize.harmonize(requested(bpy.context), harmonize.RenderBeside()))
     step_until(job, lambda: job.progress.stage == stage)
     job.cancel()
     step_until(job, lambda: False)
@@ -148,7 +148,7 @@ def test_cancel_in_every_stage_changes_nothing(harmonized_by, scene, monkeypatch
 def test_an_export_that_fails_is_a_plain_sentence(harmonized_by, scene, monkeypatch, does, sentence):
     harmonized_by("work")
     monkeypatch.setattr(export, "spawn_export", _exporter_that(does))
-    job = Job(harmonize.harmonize(requested(bpy.context), harmonize.export_beside))
+    job = Job(harmonize.harmonize(requested(bpy.context), harmonize.RenderBeside()))
     step_until(job, lambda: False)
     assert job.state == "failed"
     assert sentence in job.problem.message
@@ -197,7 +197,7 @@ def test_a_cancelled_range_says_what_it_has_left(harmonized_by, scene):
     harmonized_by("work")
     for frames, left in (("CURRENT", ""), ("RANGE", "the frames that are done are kept for the next run")):
         scene.penumbra.frames = frames
-        job = Job(harmonize.harmonize(requested(bpy.context), harmonize.export_here(lambda _: None)))
+        job = Job(harmonize.harmonize(requested(bpy.context), harmonize.RenderHere(lambda _: None)))
         step_until(job, lambda job=job: job.progress.stage == "Shading")
         job.cancel()
         step_until(job, lambda: False)
@@ -208,7 +208,7 @@ def test_a_job_survives_undo_and_notices_a_deleted_scene(harmonized_by, scene, m
     harmonized_by("render")
     monkeypatch.setattr(export, "spawn_export", _exporter_that("waits"))
     other = bpy.data.scenes.new("Other")
-    job = Job(harmonize.harmonize(requested(bpy.context), harmonize.export_here(lambda _: None)))
+    job = Job(harmonize.harmonize(requested(bpy.context), harmonize.RenderHere(lambda _: None)))
     step_until(job, lambda: job.progress.stage == "Shading")
     bpy.context.window.scene = other
     bpy.data.scenes.remove(scene)
@@ -219,7 +219,7 @@ def test_a_job_survives_undo_and_notices_a_deleted_scene(harmonized_by, scene, m
 
 def test_only_one_job_at_a_time(harmonized_by, scene):
     harmonized_by("work")
-    jobs.start(Job(harmonize.harmonize(requested(bpy.context), harmonize.export_here(lambda _: None))))
+    jobs.start(Job(harmonize.harmonize(requested(bpy.context), harmonize.RenderHere(lambda _: None))))
     assert not bpy.ops.penumbra.harmonize.poll()
     assert bpy.ops.penumbra.cancel() == {"FINISHED"}
     step_until(jobs.latest(), lambda: False)
