@@ -39,8 +39,8 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "--without",
         nargs="*",
         default=[],
-        choices=("image", "silhouette", "features", "albedo", "white", "light", "field"),
-        help="ablations of the losses of stages 2 and 3 (Table 3; albedo and white are its L_reg)",
+        choices=("image", "silhouette", "features", "albedo", "white", "light", "field", "balance"),
+        help="ablations of the losses: of stages 2 and 3 (Table 3; albedo and white are its L_reg), and ours",
     )
 
 
@@ -60,7 +60,7 @@ def train_objects(options: argparse.Namespace) -> None:
     plan = Plan(
         stage=options.stage,
         network=sizes,
-        losses=LossWeights(**dict.fromkeys(options.without, 0.0)),
+        losses=LossWeights(**dict.fromkeys([*options.without, *(["balance"] if options.paper else [])], 0.0)),
         **run_options.plan(options),
         batch=options.batch or batch,
         rate=options.rate or rate,

@@ -21,7 +21,7 @@ _DECODED = srgb_decode(np.arange(256) / 255.0)  # display levels → linear
 
 
 class PointBatch(NamedTuple):
-    """Stage 1. index: (B,) of the shapes; the rest as `losses.stage1` has it; voxels: (B, 3, 64, 64, 64) or None."""
+    """Stage 1. index: (B,) of the shapes; the rest as `losses.stage1` has it; voxels: (B, 3, S, S, S) or None."""
 
     index: Tensor
     points: Tensor
@@ -74,6 +74,7 @@ class ObjectData:
         self.seed = [int(s["seed"]) for s in self._shapes]
         self._points: dict[tuple[int, int], Points] = {}
         self._symmetries: dict[int, np.ndarray] = {}
+        self._voxels: dict[tuple[int, int], np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._shapes)
@@ -111,6 +112,15 @@ class ObjectData:
             self._symmetries[index] = symmetries(self.grid(index), self.albedo(index))
         return self._symmetries[index]
 
+    def voxels(self, index: int, side: int) -> np.ndarray:
+        """(3, side, side, side) float32 in [0, 1]: its `coloured_voxels`, made on first use, kept in 8 bits."""
+        if (index, side) not in self._voxels:
+            fine = coloured_voxels(self.grid(index), self.albedo(index))
+            step = fine.shape[1] // side
+            coarse = fine.reshape(3, side, step, side, step, side, step).mean((2, 4, 6))
+            self._voxels[index, side] = np.round(coarse * 255).astype(np.uint8)
+        return self._voxels[index, side].astype(np.float32) / 255
+
     def points(self, index: int, side: int) -> Points:
         """A shape's points, drawn on first use and kept: the public code draws them once, too."""
         if (index, side) not in self._points:
@@ -147,9 +157,9 @@ def point_batch(
     count: int,
     numbers: dict[str, int],
     random: np.random.Generator,
-    with_voxels: bool = False,
+    voxel_side: int = 0,
 ) -> PointBatch:
-    """Points of some shapes. count: at most, of each shape. numbers: category → its number."""
+    """Points of some shapes. count: at most, of each shape. numbers: category → its number. voxel_side: 0 for none."""
     at, values = [], []
     for row in rows:
         points = data.points(int(row), side)
@@ -160,8 +170,8 @@ def point_batch(
     colours = np.stack([data.albedo(int(row)) for row in rows])
     piece = np.where(value > 0, (value % NEAR).astype(int) - 1, 0)
     voxels = None
-    if with_voxels:
-        voxels = torch.from_numpy(np.stack([coloured_voxels(data.grid(int(r)), data.albedo(int(r))) for r in rows]))
+    if voxel_side:
+        voxels = torch.from_numpy(np.stack([data.voxels(int(row), voxel_side) for row in rows]))
     return PointBatch(
         torch.from_numpy(np.asarray(rows, np.int64)),
         torch.from_numpy(np.stack(at)),

@@ -20,11 +20,13 @@ SPARSITY = 0.8  # p
 WHITE = 1.0  # c, the mean shading
 _FLAT = 1e-4  # added to squared albedo differences, whose power p/2 has no derivative at 0
 _POWER_STEPS = 8
+_DECIDED = 16.0  # sharpness of the soft choice of a branch
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """λ of equation 4, and of L_2: λ_C, λ_S, λ_A (codes) and λ_P; ours are light and field (see `FitStage`)."""
+    """λ of equation 4, and of L_2: λ_C, λ_S, λ_A (codes) and λ_P. Ours are light and field (see `FitStage`), and
+    balance (see `stage1`)."""
 
     image: float = 1.0
     silhouette: float = 1.0
@@ -35,18 +37,32 @@ class LossWeights:
     camera: float = 1.0
     light: float = 0.3
     field: float = 10.0
+    balance: float = 0.01
 
 
 def stage1(
-    field: JointField, codes: Codes, points: Tensor, occupied: Tensor, colour: Tensor, coloured: Tensor, label: Tensor
+    field: JointField,
+    codes: Codes,
+    points: Tensor,
+    occupied: Tensor,
+    colour: Tensor,
+    coloured: Tensor,
+    label: Tensor,
+    balance: float = 0.0,
 ) -> dict[str, Tensor]:
     """L_S, L_A and L_C (equation 8), unweighted, the first two as means over their points.
 
     points: (B, N, 3). occupied: (B, N) in {0, 1}. colour: (B, N, 3) linear albedo where `coloured` (B, N) bool: inside,
-    and in the voxels that touch it. label: (B,) category numbers.
+    and in the voxels that touch it. label: (B,) category numbers. balance: weight of a term that is not the paper's.
+    Only the branch that wins a point learns from it, so that one soon wins them all; the term is least where all
+    branches win their share of the occupied points.
     """
-    occupancy, branch = field.shape(codes, points).max(-1)
+    branches = field.shape(codes, points)
+    occupancy, branch = branches.max(-1)
     losses = {"occupancy": F.mse_loss(occupancy, occupied)}
+    if balance:
+        share = torch.softmax(_DECIDED * branches[occupied > 0.5], -1).mean(0)
+        losses["balance"] = balance * (share * share.clamp(min=1e-6).log()).sum()
     # Only coloured points are decoded, some quarter of all: the same number for each shape, cut or filled up by index.
     number = max(int(coloured.sum(1).float().mean()), 1)
     order = torch.argsort((~coloured).to(torch.uint8), dim=1, stable=True)[:, :number]

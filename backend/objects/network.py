@@ -28,9 +28,11 @@ class ObjectConfig(NetworkConfig):
     category_code, shape_code, albedo_code: lengths; category_code 0 leaves f_C out (Table 2's ablation).
     branches: parts that the decoders can tell apart.
     shape_widths, albedo_widths: of the decoders' hidden layers.
-    voxel_widths: channels of the coloured-voxel encoder.
+    voxel_widths: channels of the coloured-voxel encoder, each level halving its input, which ends with 4³ voxels.
     encoder_width: channels of the image encoder's first stage (a ResNet-18 has 64), doubled with each stage.
     head_width: of each head's two hidden layers.
+    coordinate_gain: of the decoders' first weights on points, and of the shape decoder's last ones, to begin with. 1
+        is the public code's, whose fields begin as a blur without detail.
     sees_mask: the image encoder sees the object cut out, and its mask as a fourth channel.
     """
 
@@ -45,6 +47,12 @@ class ObjectConfig(NetworkConfig):
     encoder_width: int = 64
     head_width: int = 512
     sees_mask: bool = True
+    coordinate_gain: float = 1.0
+
+    @property
+    def voxel_side(self) -> int:
+        """Voxels along a side of what the voxel encoder sees; 64 in the paper."""
+        return 4 << len(self.voxel_widths)
 
     @property
     def code_lengths(self) -> tuple[int, int, int]:
@@ -125,6 +133,10 @@ class JointField(nn.Module):
         self.albedo = AlbedoDecoder(config)
         self.classifier = nn.Linear(max(config.category_code, 1), max(len(config.categories), 1))
         self.apply(_initialized)
+        with torch.no_grad():
+            for layer in (self.shape.first, self.albedo.first):
+                layer.weight[:, layer.before : layer.before + 3] *= config.coordinate_gain
+            self.shape.last.weight *= config.coordinate_gain
 
     def occupancy(self, codes: Codes, points: Tensor) -> Tensor:
         """(B, N) of the object, and nothing else: what the surface search asks for."""
@@ -146,7 +158,7 @@ class JointField(nn.Module):
 
 
 class VoxelEncoder(nn.Module):
-    """E' (section 3.4.2): a coloured 64³ grid to L2-normalised codes."""
+    """E' (section 3.4.2): a coloured grid, 64³ in the paper, to L2-normalised codes."""
 
     def __init__(self, config: ObjectConfig) -> None:
         super().__init__()
@@ -156,12 +168,12 @@ class VoxelEncoder(nn.Module):
             layers += [nn.Conv3d(channels, width, 4, 2, 1), nn.InstanceNorm3d(width), nn.LeakyReLU(LEAK)]
             channels = width
         self.trunk = nn.Sequential(*layers)
-        self.lengths = config.code_lengths
+        self.lengths, self.side = config.code_lengths, config.voxel_side
         self.last = nn.Conv3d(channels, sum(self.lengths), 4)
         self.apply(_initialized)
 
     def forward(self, voxels: Tensor) -> Codes:
-        """voxels: (B, 3, 64, 64, 64) albedo where there is something, else 0."""
+        """voxels: (B, 3, S, S, S), S of `ObjectConfig.voxel_side`: albedo where there is something, else 0."""
         parts = self.last(self.trunk(voxels)).flatten(1).float().split(self.lengths, 1)
         return Codes(*(F.normalize(part, dim=1) for part in parts))
 

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from ..training import RunPlan
 from . import losses
 from .code_space import CodeSpace
-from .dataset import ObjectData, PictureBatch, PointBatch, coloured_voxels, picture_batch, point_batch
+from .dataset import ObjectData, PictureBatch, PointBatch, picture_batch, point_batch
 from .encoder import ImageEncoder
 from .losses import LossWeights
 from .network import Codes, CodeTable, JointField, ObjectConfig, VoxelEncoder
@@ -85,14 +85,22 @@ class FieldStage:
 
     def batch_of(self, rows: np.ndarray, side: int = 16, random: np.random.Generator | None = None) -> PointBatch:
         """Points of chosen shapes."""
-        random, voxels = random or np.random.default_rng(0), not self.plan.free_codes
+        random = random or np.random.default_rng(0)
+        voxels = 0 if self.plan.free_codes else self.plan.network.voxel_side
         return point_batch(self.data, rows, side, self.plan.points, self.numbers, random, voxels)
 
     def losses(self, batch: PointBatch, done: float) -> dict[str, Tensor]:
         with self.plan.half(batch.points.device):
             codes = self.codes_of(batch)
             found = losses.stage1(
-                self.field, codes, batch.points, batch.occupied, batch.colour, batch.coloured, batch.label
+                self.field,
+                codes,
+                batch.points,
+                batch.occupied,
+                batch.colour,
+                batch.coloured,
+                batch.label,
+                self.plan.losses.balance,
             )
         if self.plan.free_codes:
             found["prior"] = self.plan.prior * (codes.shape.square().mean() + codes.albedo.square().mean())
@@ -242,8 +250,8 @@ def all_codes(source: nn.Module, data: ObjectData) -> Codes:
     """Codes of all shapes of a data set, from an auto-decoder's table or a voxel encoder."""
     if isinstance(source, CodeTable):
         return source(torch.arange(len(data))).detach()
+    encoder = cast(VoxelEncoder, source).eval()
     found = []
     for row in range(len(data)):
-        voxels = torch.from_numpy(coloured_voxels(data.grid(row), data.albedo(row)))
-        found.append(source.eval()(voxels[None]))
+        found.append(encoder(torch.from_numpy(data.voxels(row, encoder.side))[None]))
     return Codes(*(torch.cat(codes) for codes in zip(*found, strict=True)))

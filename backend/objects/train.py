@@ -34,11 +34,12 @@ BUNDLED = ObjectConfig(
     category_code=3,
     shape_code=128,
     albedo_code=64,
-    shape_widths=(512, 128),
+    shape_widths=(768, 192),
     albedo_widths=(256, 256, 256),
-    voxel_widths=(16, 32, 64, 128),
+    voxel_widths=(32, 64, 128),
     encoder_width=32,
     head_width=256,
+    coordinate_gain=6.0,
 )
 
 

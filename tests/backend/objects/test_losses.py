@@ -134,3 +134,31 @@ def test_stage_one_compares_occupancy_colour_and_category():
     logits = field.classifier(codes.category).detach()
     assert found["category"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1]))))
     assert branch.max() < TINY.branches
+
+
+def test_the_balance_is_least_where_all_branches_win_their_share():
+    """Three branches that win a third of the occupied points each; one that wins them all."""
+    points = torch.linspace(-1, 1, 30)[None, :, None].expand(1, 30, 3)
+
+    class Field(EggField):
+        def __init__(self, edges: tuple[float, float]) -> None:
+            self.edges = edges
+
+        def shape(self, codes: Codes, at: torch.Tensor) -> torch.Tensor:
+            x = at[..., 0]
+            won = torch.bucketize(x.contiguous(), torch.tensor(self.edges))
+            return torch.nn.functional.one_hot(won, 3).float()
+
+        def chosen_albedo(self, codes: Codes, at: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+            return torch.zeros_like(at)
+
+    def balance(edges: tuple[float, float]) -> float:
+        one = torch.ones(1, 30)
+        colour, all_of_them = torch.zeros(1, 30, 3), one > 0
+        found = losses.stage1(
+            Field(edges), egg_codes(), points, one, colour, all_of_them, torch.tensor([0]), balance=2.0
+        )
+        return float(found["balance"])
+
+    assert balance((-0.33, 0.33)) == pytest.approx(-2 * np.log(3), abs=0.02)
+    assert balance((2.0, 3.0)) > -0.1
