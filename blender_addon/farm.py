@@ -21,7 +21,15 @@ from pathlib import Path
 
 import bpy
 
-from ..backend.protocol import HarmonizeJob, HarmonizeResult, PenumbraError, replacing, write_json
+from ..backend.protocol import (
+    GENERATED,
+    SHADOW_NETWORKS,
+    HarmonizeJob,
+    HarmonizeResult,
+    PenumbraError,
+    replacing,
+    write_json,
+)
 from . import export, gloss, jobs, looks, passes, preferences
 from .backend_process import weights_folder
 from .harmonize import Request
@@ -106,12 +114,12 @@ def _light_of_range(task: Task, exported: Path, share: float) -> Generator[Progr
     paths = {number: place / f"light_{number:04d}.json" for number in task.light_frames}
     index = place / "made_of.json"
     settings = task.request.settings
-    trained = weights_folder(settings.estimator) / "config.json"  # other weights tell another light
-    choice = [
+    choice = [  # other weights tell another light
         settings.estimator,
         settings.match,
         settings.light,
-        trained.read_text("utf-8") if trained.is_file() else "",
+        _trained(settings.estimator),
+        *([settings.shadow_softness, *map(_trained, SHADOW_NETWORKS)] if settings.shadow == GENERATED else ()),
     ]
     told_by = hashlib.sha256(json.dumps(choice).encode()).hexdigest()
     known = json.loads(index.read_text("utf-8")) if index.is_file() and all(p.is_file() for p in paths.values()) else {}
@@ -135,6 +143,12 @@ def _light_of_range(task: Task, exported: Path, share: float) -> Generator[Progr
         index, {"blend": blend, "told_by": told_by, "keys": {str(frame.number): frame.key for frame in job.frames}}
     )
     return paths
+
+
+def _trained(model: str) -> str:
+    """What tells a network's weights apart."""
+    config = weights_folder(model) / "config.json"
+    return config.read_text("utf-8") if config.is_file() else ""
 
 
 def _frame(

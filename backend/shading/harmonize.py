@@ -60,6 +60,7 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show
             clock.begin("Estimating the light")
             estimates.append(estimate_frame(folder, frame, estimator, preview))
         lights, notices = settle(job.frames, estimates), estimator.notices(estimates)
+    lights = shadow.steadied(folder, lights, lambda view, light: shade(view, light).image(view.passes.alpha > 0), clock)
     results = []
     for frame, light in zip(job.frames, lights, strict=True):
         if job.only_light:

@@ -43,6 +43,17 @@ class Sun:
 
 
 @dataclass(frozen=True)
+class ToldShadow:
+    """How a generated shadow differs from the traced one.
+
+    turn: degrees about the vertical that the light is turned by to cast it. power: of the traced shadow, by colour.
+    """
+
+    turn: float
+    power: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class LightProbe:
     """Light as one camera sees it; radiance in units in which a white diffuse surface under constant 1 has shading 1.
 
@@ -54,6 +65,7 @@ class LightProbe:
         √(3 λ) with λ the smallest eigenvalue of the normals' second moments: 1 for a sphere, 0 where all normals lie
         in one plane and so leave a direction of light unseen. Of ProbeNet: `ProbeNet.confidence`. 1 for a probe that
         was not estimated.
+    told_shadow: what networks have told of the shadow of several frames at once; None where they have not.
     """
 
     radiance: np.ndarray
@@ -61,6 +73,7 @@ class LightProbe:
     suns: tuple[Sun, ...] = ()
     world_from_camera: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(3))
     confidence: float = 1.0
+    told_shadow: ToldShadow | None = None
 
     def shade(
         self, visibility: np.ndarray, normals: np.ndarray, sun_visibility: np.ndarray | None = None
@@ -168,6 +181,7 @@ class LightProbe:
             "confidence": float(self.confidence),
             "dominant_direction_world": _list(self.dominant_direction_world),
             "strength": self.strength,
+            **({"told_shadow": dataclasses.asdict(self.told_shadow)} if self.told_shadow else {}),
         }
 
     def save(self, path: Path) -> None:
@@ -185,7 +199,9 @@ class LightProbe:
             radiance = np.array(data["radiance"], np.float32).reshape(CELLS, 3)
             constant = np.array(data["constant"], np.float32).reshape(3)
             rotation = np.array(data["world_from_camera"], np.float64).reshape(3, 3)
-            return cls(radiance, constant, suns, rotation, float(data["confidence"]))
+            told = data.get("told_shadow")
+            told = ToldShadow(float(told["turn"]), tuple(map(float, told["power"]))) if told else None
+            return cls(radiance, constant, suns, rotation, float(data["confidence"]), told)
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise protocol.PenumbraError(
                 f"The light probe {path} cannot be read.", "Harmonize the frame again."

@@ -100,8 +100,39 @@ def drawn(
     ratio = together.copy()
     part = np.s_[box[1] : box[3], box[0] : box[2]]
     with _steps_told(networks.generator, progress):
-        ratio[part] = _drawn_part(networks, scene, box, together[part], probe)
-    ratio = np.where(together < 1, np.maximum(tone.fitted(ratio, scene.plate), 1e-3), 1).astype(np.float32)
+        power, rest, prior = _told(networks, scene, box, together[part], probe)
+    fade = np.minimum(prior / FAINT, 1)[..., None]
+    rest = guided(rest, prior, trust=1.0) * fade * fade * (3 - 2 * fade)
+    ratio[part] = np.exp(np.minimum(np.log(together[part]) * power + rest, 0))
+    return _finished(ratio, together, traced, scene.plate)
+
+
+def told_power(
+    networks: Networks,
+    scene: Scene,
+    traced: Mapping[str, np.ndarray],
+    probe: LightProbe,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> np.ndarray | None:
+    """(3,) of which power of the traced shadow the one that the networks draw is, by colour; None without a shadow."""
+    together = np.prod(list(traced.values()), 0)
+    if (together == 1).all():
+        return None
+    box = _box((together < 1).any(-1) | (scene.alpha > 0))
+    with _steps_told(networks.generator, progress):
+        return _told(networks, scene, box, together[box[1] : box[3], box[0] : box[2]], probe)[0]
+
+
+def deepened(traced: Mapping[str, np.ndarray], power: np.ndarray, plate: np.ndarray) -> dict[str, np.ndarray]:
+    """Each character's part (H, W, 3) of a shadow that is this power (3,) of the traced one on its plate (H, W, 3)."""
+    together = np.prod(list(traced.values()), 0)
+    return _finished(together**power, together, traced, plate)
+
+
+def _finished(
+    ratio: np.ndarray, together: np.ndarray, traced: Mapping[str, np.ndarray], plate: np.ndarray
+) -> dict[str, np.ndarray]:
+    ratio = np.where(together < 1, np.maximum(tone.fitted(ratio, plate), 1e-3), 1).astype(np.float32)
     return shared(ratio, traced)
 
 
@@ -143,8 +174,11 @@ def _box(where: np.ndarray) -> Box:
     return left, top, right, bottom
 
 
-def _drawn_part(networks: Networks, scene: Scene, box: Box, traced: np.ndarray, probe: LightProbe) -> np.ndarray:
-    """(h, w, 3) the generated ratio of a part of the frame, with the outline of the traced one (h, w, 3)."""
+def _told(
+    networks: Networks, scene: Scene, box: Box, traced: np.ndarray, probe: LightProbe
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is drawn over the traced ratio (h, w, 3) of a part of the frame: exponents (3,) and rest (s, s, 3) of
+    `_as_a_power`, and how deep (h, w) the traced shadow is, 1 at its deepest."""
     size, (left, top, right, bottom) = networks.generator.config.size, box
     depth = 1 - traced @ LUMINANCE.astype(np.float32)
     prior = depth / max(float(depth.max()), 1e-6)
@@ -162,10 +196,7 @@ def _drawn_part(networks: Networks, scene: Scene, box: Box, traced: np.ndarray, 
     moved = {f.name: getattr(seen, f.name).to(device) for f in dataclasses.fields(seen)}
     low, _ = generated.draw(networks.generator, dataclasses.replace(seen, **moved), SAMPLES, SEED)
     beside = seen.object[0, 0].numpy()[..., None] == 0
-    exponent, rest = _as_a_power(np.log(np.clip(low, 1e-3, 1)), log, beside)
-    fade = np.minimum(prior / FAINT, 1)[..., None]
-    rest = guided(rest, prior, trust=1.0) * fade * fade * (3 - 2 * fade)
-    return np.exp(np.minimum(np.log(traced) * exponent + rest, 0))
+    return *_as_a_power(np.log(np.clip(low, 1e-3, 1)), log, beside), prior
 
 
 def _as_a_power(drawn: np.ndarray, traced: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

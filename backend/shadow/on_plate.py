@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,42 +16,71 @@ import numpy as np
 import torch
 
 from ..images import srgb_encode
-from ..protocol import GENERATED, SHADOW_NETWORKS, HarmonizeJob, check_shadow
-from ..shading.probe import LightProbe
+from ..protocol import GENERATED, SHADOW_NETWORKS, HarmonizeJob, check_shadow, write_json
+from ..shading.probe import LightProbe, ToldShadow
+from ..shading.views import View
 from ..weights import CONFIG, WEIGHTS
 from .cast import cast_shadows
 
 if TYPE_CHECKING:
     from ..shading.harmonize import Clock
-    from ..shading.views import View
+    from . import appearance
     from .appearance import Networks
 
 NOTABLE = 5.0  # degrees; less of a turn is not told
+KEY_FRAMES = 3  # of a film, which tell what its shadow looks like
+
+Shaded = Callable[[View, LightProbe], np.ndarray]
 
 
 @dataclass
 class PlateShadow:
-    """Makes the shadows of a job. key: tells apart what else its images depend on."""
+    """Makes the shadows of a job. key: tells apart what else its images depend on. root: where weights lie."""
 
     job: HarmonizeJob
-    networks: Networks | None
+    device: torch.device
+    root: Path
     key: str
     _turns: list[float] = field(default_factory=list)
 
     @classmethod
     def load(cls, job: HarmonizeJob, device: torch.device, root: Path = WEIGHTS) -> PlateShadow:
-        """root: where trained weights lie.
-
-        Raises PenumbraError where networks that are asked for are missing or damaged, or the softness is out of range.
-        """
+        """Raises PenumbraError where networks that are asked for are missing, or the softness is out of range."""
         check_shadow(job.shadow, job.shadow_softness, root)
         key = f"{job.shadow} {job.shadow_softness}"
-        if job.shadow != GENERATED or job.only_light:
-            return cls(job, None, key)
+        if job.shadow == GENERATED:
+            texts = ((root / name / CONFIG).read_text("utf-8") for name in SHADOW_NETWORKS)
+            key = " ".join([key, *(json.loads(text)["sha256"][:8] for text in texts)])
+        return cls(job, device, root, key)
+
+    @functools.cached_property
+    def networks(self) -> Networks:
+        """Raises PenumbraError where they are damaged."""
         from .appearance import Networks  # imports diffusers, which takes seconds
 
-        sums = [json.loads((root / name / CONFIG).read_text("utf-8"))["sha256"][:8] for name in SHADOW_NETWORKS]
-        return cls(job, Networks.load(device, root), " ".join([key, *sums]))
+        return Networks.load(self.device, self.root)
+
+    def steadied(self, folder: Path, lights: list[LightProbe], shaded: Shaded, clock: Clock) -> list[LightProbe]:
+        """The lights of the job's frames with what the networks tell of the shadow of all of them.
+
+        Drawn frame by frame, a shadow flickers. So the networks draw that of a few frames; the mean turn of the light,
+        and the mean power of the traced shadow that theirs is, are those of all frames.
+        shaded: shades the characters of a view.
+        """
+        frames = self.job.frames
+        if self.job.shadow != GENERATED or len(frames) == 1 or all(light.told_shadow for light in lights):
+            return lights
+        made_of = json.dumps([self.key, [f.key for f in frames], [light.to_json() for light in lights]])
+        kept = folder / f"shadow_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.json"
+        if not kept.is_file():
+            chosen = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(len(frames), KEY_FRAMES))})
+            told = [self._told(View.open(folder, frames[i]), lights[i], shaded, clock) for i in chosen]
+            powers = [power for _, power in told if power is not None]
+            mean = np.exp(np.mean(np.log(np.maximum(powers, 1e-2)), 0)) if powers else np.ones(3)
+            write_json(kept, {"turn": float(np.mean([turn for turn, _ in told])), "power": mean.tolist()})
+        found = json.loads(kept.read_text("utf-8"))
+        shadow = ToldShadow(found["turn"], tuple(found["power"]))
+        return [dataclasses.replace(light, told_shadow=shadow) for light in lights]
 
     def cast(self, view: View, shading: np.ndarray, light: LightProbe, clock: Clock) -> dict[str, np.ndarray]:
         """Each character's part (H, W, 3) of the shadow, by name; see `cast.cast_shadows`.
@@ -55,19 +88,38 @@ class PlateShadow:
         shading: (H, W, 3) of the characters. clock: is told the stage that follows casting, where there is one, and its
         steps; what its progress raises ends the work.
         """
-        if self.networks is None:
+        if self.job.shadow != GENERATED:
             return self._traced(view, light)
         from . import appearance
 
-        alpha = view.passes.alpha[..., None]
-        composite = srgb_encode(np.clip(view.plate * (1 - alpha) + view.passes.albedo * shading * alpha, 0, 1))
-        ground, height = self.job.ground, self.job.ground_height
-        scene = appearance.Scene(view.plate, composite, alpha[..., 0], view.scene, view.camera, ground, height)
+        if told := light.told_shadow:
+            self._turns.append(told.turn)
+            traced = self._traced(view, light.turned(np.radians(told.turn)))
+            return appearance.deepened(traced, np.array(told.power), view.plate)
+        scene = self._scene(view, shading)
         agreed = appearance.agreed_light(self.networks, scene, light)
         self._turns.append(_turn(light, agreed))
         traced = self._traced(view, agreed)
         clock.begin("Drawing the shadow")
         return appearance.drawn(self.networks, scene, traced, agreed, clock.within)
+
+    def _told(self, view: View, light: LightProbe, shaded: Shaded, clock: Clock) -> tuple[float, np.ndarray | None]:
+        """Of one frame the turn of its light, degrees, and the power of its shadow; None where it has none."""
+        from . import appearance
+
+        clock.begin("Drawing the shadow")
+        scene = self._scene(view, shaded(view, light))
+        agreed = appearance.agreed_light(self.networks, scene, light)
+        power = appearance.told_power(self.networks, scene, self._traced(view, agreed), agreed, clock.within)
+        return _turn(light, agreed), power
+
+    def _scene(self, view: View, shading: np.ndarray) -> appearance.Scene:
+        from . import appearance
+
+        alpha = view.passes.alpha[..., None]
+        composite = srgb_encode(np.clip(view.plate * (1 - alpha) + view.passes.albedo * shading * alpha, 0, 1))
+        ground, height = self.job.ground, self.job.ground_height
+        return appearance.Scene(view.plate, composite, alpha[..., 0], view.scene, view.camera, ground, height)
 
     def notices(self) -> tuple[str, ...]:
         """What the artist should know of the shadows that were cast."""

@@ -164,3 +164,39 @@ def test_a_shadow_is_shared_in_proportion() -> None:
     np.testing.assert_allclose(parts["a"] * parts["b"], 0.2, rtol=1e-6)
     assert parts["a"][0, 0, 0] == pytest.approx(0.2 ** (1 / 3))
     assert (parts["a"][0, 1] == 1).all()
+
+
+@pytest.mark.usefixtures("networks")
+def test_a_film_has_one_depth_and_one_light_for_its_shadow(tmp_path, person, monkeypatch) -> None:
+    """What is drawn differs from frame to frame; the result does not, nor where each frame is a job of its own."""
+    make_job(tmp_path, person)
+    (first,) = HarmonizeJob.load(tmp_path).frames
+    frames = tuple(dataclasses.replace(first, number=number, key=f"frame {number}") for number in (1, 2, 3))
+    film = dataclasses.replace(HarmonizeJob.load(tmp_path), frames=frames, shadow=GENERATED)
+    light = dataclasses.replace(sunny(first.camera.world_from_camera), confidence=0.0)
+    told_is(monkeypatch, lambda _: light)
+    depths = iter([0.2, 0.4, 0.6])
+
+    def differing(_generator: ShadowGenerator, c: Conditions, *_: int) -> tuple[np.ndarray, np.ndarray]:
+        mask = c.mask[0, 0].numpy()
+        return 1 - mask[..., None] * np.float32(next(depths)), mask
+
+    monkeypatch.setattr(generated, "draw", differing)
+    film.save(tmp_path)
+    result = pipeline.harmonize(tmp_path, lambda *_: None)
+    shadows = [rgb(tmp_path / frame.shadow) for frame in result.frames]
+    assert next(depths, None) is None, "three frames were drawn"
+    np.testing.assert_array_equal(shadows[0], shadows[1])
+    np.testing.assert_array_equal(shadows[0], shadows[2])
+    probes = [LightProbe.load(tmp_path / frame.probe) for frame in result.frames]
+    assert probes[0].told_shadow
+    assert probes[0].told_shadow == probes[2].told_shadow
+    np.testing.assert_allclose(probes[0].suns[0].direction, light.suns[0].direction, atol=1e-6)
+    deepest = float(shadows[0].min())
+    assert 0.45 < deepest < 0.75, "the geometric mean of what was drawn"
+
+    monkeypatch.setattr(appearance.Networks, "load", lambda *_: pytest.fail("what is told needs no network"))
+    alone = dataclasses.replace(frames[1], light=result.frames[1].probe, key="")
+    dataclasses.replace(film, frames=(alone,)).save(tmp_path)
+    again = pipeline.harmonize(tmp_path, lambda *_: None).frames[0]
+    np.testing.assert_array_equal(rgb(tmp_path / again.shadow), shadows[1])
