@@ -25,11 +25,12 @@ from ..training import Run, RunPlan, data_cards, follow
 from ..weights import save_model
 from . import losses
 from .examples import Batch, collate, example
-from .generator import ShadowGenerator, condition, shaded
+from .generator import Conditions, ShadowGenerator, condition, shaded
 from .networks import ShadowPredictors, hint, prior_at_low_resolution
 from .tuples import ShadowTuple
 
 TEACHING = 0.5  # share of stage 1's masks that follow the true light, so that they learn from the first step
+TOLD = 0.35  # share of examples that stage 3 sees with the true mask and light, beside the paper's predicted ones
 TRAINED = {1: ("light", "mask"), 2: ("quality",)}  # parts of the predictors
 
 
@@ -135,6 +136,7 @@ class Trainer:
         generator = self.generator
         assert generator is not None
         c = condition(self.predictors, (batch.composite, batch.object, batch.points, batch.valid))
+        c = told(c, batch, (torch.rand(len(batch.known), device=self.device) < TOLD) & (batch.known > 0))
         terms = {"noise": generator.noise_loss(batch.target, batch.ratio, c)}
         # The post-processing network learns on shadows that are as wrong as generated ones: blurred, too weak.
         ratio, logits = generator.post(spoil(batch.ratio), batch.composite, batch.object)
@@ -162,6 +164,23 @@ class Trainer:
     @property
     def _same(self) -> dict[str, Any]:
         return {"network": (self.generator or self.predictors).config.to_json()}
+
+
+def told(c: Conditions, batch: Batch, which: Tensor) -> Conditions:
+    """Of the examples `which` (B,) the true mask and light in place of the predicted ones, and sure of both: as it is
+    where the scene is known."""
+
+    def chosen(true: Tensor, predicted: Tensor) -> Tensor:
+        return torch.where(which.view(-1, *[1] * (predicted.ndim - 1)), true, predicted)
+
+    sure = torch.ones_like(c.mask_quality)
+    return dataclasses.replace(
+        c,
+        mask=chosen(batch.shadow * (1 - batch.object), c.mask),
+        light=chosen(batch.light, c.light),
+        mask_quality=chosen(sure, c.mask_quality),
+        light_quality=chosen(sure, c.light_quality),
+    )
 
 
 def spoil(ratio: Tensor) -> Tensor:

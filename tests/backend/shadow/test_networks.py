@@ -18,7 +18,7 @@ from backend.protocol import PenumbraError
 from backend.shadow import losses, networks, train
 from backend.shadow.examples import collate, example
 from backend.shadow.generated import load_generator
-from backend.shadow.generator import Conditions, GeneratorConfig, ShadowGenerator, shaded
+from backend.shadow.generator import Conditions, GeneratorConfig, ShadowGenerator, condition, shaded
 from backend.shadow.networks import PredictorConfig, ShadowPredictors, geometry_cues, hint
 
 from .posts import tuples
@@ -171,6 +171,19 @@ def test_confidences_gate_mask_and_light() -> None:
     torch.testing.assert_close(noise(nothing), noise(conditions()))
     generator.config = dataclasses.replace(SMALL, without=("confidences",))
     torch.testing.assert_close(noise(conditions(0.2, 0.3)), noise(conditions()))
+
+
+def test_some_examples_are_told_the_true_mask_and_light_and_trust_them() -> None:
+    torch.manual_seed(0)
+    c = condition(ShadowPredictors(TINY).eval(), (BATCH.composite, BATCH.object, BATCH.points, BATCH.valid))
+    which = torch.arange(len(BATCH.known)) == 1
+    found = train.told(c, BATCH, which)
+    assert torch.equal(found.mask[0], c.mask[0])
+    torch.testing.assert_close(found.mask[1], BATCH.shadow[1] * (1 - BATCH.object[1]))
+    assert torch.equal(found.light[1], BATCH.light[1])
+    assert torch.equal(found.light[2], c.light[2])
+    assert found.mask_quality[1] == found.light_quality[1] == 1
+    assert found.mask_quality[0] == c.mask_quality[0] < 1
 
 
 def test_stage_three_learns_and_samples_by_its_seed(tmp_path: Path) -> None:
