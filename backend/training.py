@@ -7,6 +7,7 @@ all resumptions.
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections import defaultdict
@@ -137,6 +138,64 @@ class Run:
                 sums.clear()
                 last = reported = time.monotonic()
                 first = self.step
+
+
+class Learner:
+    """A network that learns in a run: its optimizer, the moving average of its weights, its checkpoint.
+
+    Subclasses give `begin` what learns, and end each step with `descend`. Their plans have "network", its sizes, and
+    "average", the share of the averaged weights that a step keeps. clip: the longest gradient.
+    """
+
+    clip = 10.0
+    plan: Any
+    network: Any
+    average: Any
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, plan: RunPlan, folder: Path, device: torch.device, name: str = "", seed: int = 0) -> None:
+        """name: of the run in its folder. seed: added to the plan's."""
+        torch.manual_seed(plan.seed + seed)
+        self.run, self.plan, self.device = Run(plan, folder, name), plan, device
+
+    def begin(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Learn, or go on from the checkpoint, whose state is returned.
+
+        Raises PenumbraError where it was made by another network or is damaged.
+        """
+        self.network, self.optimizer = network, optimizer
+        self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        return self.run.resume(self.parts, self.same)
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
+        """What the checkpoint holds."""
+        return {"network": self.network, "average": self.average, "optimizer": self.optimizer}
+
+    @property
+    def same(self) -> dict[str, Any]:
+        """What a checkpoint to go on from must agree with."""
+        return {"network": self.plan.network.to_json()}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the checkpoint keeps besides."""
+        return {}
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        self.run.save(self.parts, {**self.same, **self.state})
+
+    def descend(self, loss: Tensor) -> None:
+        """End a step: all that the optimizer holds goes down the gradient, where that is finite."""
+        self.optimizer.param_groups[0]["lr"] = self.run.rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        learned = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if nn.utils.clip_grad_norm_(learned, self.clip).isfinite():
+            self.optimizer.step()
+        follow(self.average, self.network, self.plan.average, self.run.step)
+        self.run.step += 1
 
 
 @torch.no_grad()

@@ -7,19 +7,18 @@ L_recon,g's distance on colours, and L_recon,s's and L_recon,g's on shading.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .. import device as devices
 from ..display import encode_display
 from ..splits import TEST_PLACES
-from ..training import Run, RunPlan, data_cards, follow
+from ..training import Learner, RunPlan, data_cards
 from ..weights import save_model
 from .dataset import VIEWS, Batch, ShadingData, mixed
 from .losses import LossWeights, reconstruction
@@ -40,44 +39,22 @@ class Plan(RunPlan):
     share: tuple[float, float] = (0.1, 0.7)
 
 
-class Trainer:
+class Trainer(Learner):
     """A rival in training; goes on from the folder's checkpoint where there is one."""
 
     def __init__(self, plan: Plan, folder: Path, device: torch.device) -> None:
         """Raises PenumbraError where the checkpoint was made by another network or is damaged."""
-        torch.manual_seed(plan.seed)
-        self.run = Run(plan, folder)
-        self.plan, self.device = plan, device
-        self.network = PairedNet(plan.network).to(device)
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), plan.rate, (0.9, 0.99))
-        self.run.resume(self._parts, self._same)
-
-    @property
-    def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "average": self.average, "optimizer": self.optimizer}
-
-    @property
-    def _same(self) -> dict[str, Any]:
-        return {"network": self.plan.network.to_json()}
-
-    def save(self) -> None:
-        """Write the checkpoint, atomically."""
-        self.run.save(self._parts, self._same)
+        super().__init__(plan, folder, device)
+        network = PairedNet(plan.network).to(device)
+        self.begin(network, torch.optim.Adam(network.parameters(), plan.rate, (0.9, 0.99)))
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One step. Returns the weighted losses."""
         batch = batch.halved() if self.run.done < self.plan.halved else batch
-        self.optimizer.param_groups[0]["lr"] = self.run.rate
         with self.plan.half(self.device):
             told = self.network(inputs(batch))
         losses = self._losses(told.float(), batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
-        self.optimizer.step()
-        follow(self.average, self.network, self.plan.average, self.run.step)
-        self.run.step += 1
+        self.descend(torch.stack(list(losses.values())).sum())
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _losses(self, told: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -7,20 +7,19 @@ A run is a folder with a checkpoint that it goes on from and a log. A part of th
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .. import device as devices
 from ..rays.directions import SOLID_ANGLES
 from ..splits import TEST_PLACES
-from ..training import Run, RunPlan, data_cards, follow
+from ..training import Learner, RunPlan, data_cards
 from ..weights import save_model
 from .evaluate import BRIGHTEST
 from .plate_data import Lesson, PlateData
@@ -51,42 +50,20 @@ class Plan(RunPlan):
     average: float = 0.998
 
 
-class Trainer:
+class Trainer(Learner):
     """ProbeNet in training; goes on from the folder's checkpoint where there is one."""
 
     def __init__(self, plan: Plan, folder: Path, device: torch.device) -> None:
         """Raises PenumbraError where the checkpoint was made by another network or is damaged."""
-        torch.manual_seed(plan.seed)
-        self.run = Run(plan, folder)
-        self.plan, self.device = plan, device
-        self.network = ProbeNet(plan.network).to(device)
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), plan.rate, weight_decay=plan.decay)
-        self.run.resume(self._parts, self._same)
-
-    @property
-    def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "average": self.average, "optimizer": self.optimizer}
-
-    @property
-    def _same(self) -> dict[str, Any]:
-        return {"network": self.plan.network.to_json()}
-
-    def save(self) -> None:
-        """Write the checkpoint, atomically."""
-        self.run.save(self._parts, self._same)
+        super().__init__(plan, folder, device)
+        network = ProbeNet(plan.network).to(device)
+        self.begin(network, torch.optim.AdamW(network.parameters(), plan.rate, weight_decay=plan.decay))
 
     def train_step(self, lesson: Lesson) -> dict[str, Tensor]:
         """One step. Returns the weighted losses."""
         torch.manual_seed(self.plan.seed + self.run.step)  # what is dropped out is the same in a resumed run
-        self.optimizer.param_groups[0]["lr"] = self.run.rate
         losses = light_losses(self.network(lesson.features), lesson)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
-        self.optimizer.step()
-        follow(self.average, self.network, self.plan.average, self.run.step)
-        self.run.step += 1
+        self.descend(torch.stack(list(losses.values())).sum())
         return {name: loss.detach() for name, loss in losses.items()}
 
 

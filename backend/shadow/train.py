@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import device as devices
-from ..training import Run, RunPlan, data_cards, follow
+from ..training import Learner, RunPlan, data_cards
 from ..weights import save_model
 from . import losses
 from .examples import Batch, collate, example
@@ -49,8 +49,10 @@ class Plan(RunPlan):
     average: float = 0.999
 
 
-class Trainer:
+class Trainer(Learner):
     """A stage's run in its folder; goes on from the folder's checkpoint where there is one."""
+
+    clip = 1.0
 
     def __init__(
         self,
@@ -64,32 +66,22 @@ class Trainer:
 
         Raises PenumbraError where the checkpoint is of other networks, or damaged.
         """
-        torch.manual_seed(plan.seed)
-        self.plan, self.run, self.device = plan, Run(plan, folder, f"stage{plan.stage}"), device
+        super().__init__(plan, folder, device, f"stage{plan.stage}")
         self.predictors = predictors.to(device).requires_grad_(False)
         self.generator = generator.to(device) if generator is not None else None
-        self.network: nn.Module
         if self.generator is None:
             parts = {name: getattr(predictors, name).requires_grad_(True) for name in TRAINED[plan.stage]}
-            self.network = nn.ModuleDict(parts)
+            network: nn.Module = nn.ModuleDict(parts)
         else:  # Stable Diffusion's own weights stay as they are
-            self.network = self.generator if self.generator.vae is None else self.generator.added()
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, plan.rate, weight_decay=0.01)
-        self.run.resume(self._parts, self._same)
+            network = self.generator if self.generator.vae is None else self.generator.added()
+        learned = [p for p in network.parameters() if p.requires_grad]
+        self.begin(network, torch.optim.AdamW(learned, plan.rate, weight_decay=0.01))
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the stage. Returns its losses."""
-        self.optimizer.param_groups[0]["lr"] = self.run.rate
         with self.plan.half(self.device):
             terms = self.losses(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack([t.float() for t in terms.values()]).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        follow(self.average, self.network, self.plan.average, self.run.step)
-        self.run.step += 1
+        self.descend(torch.stack([t.float() for t in terms.values()]).sum())
         return {name: term.detach() for name, term in terms.items()}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -153,16 +145,8 @@ class Trainer:
             setattr(predictors, name, self.average.get_submodule(name))
         return predictors.eval()
 
-    def save(self) -> None:
-        """Write the checkpoint, atomically."""
-        self.run.save(self._parts, self._same)
-
     @property
-    def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "average": self.average, "optimizer": self.optimizer}
-
-    @property
-    def _same(self) -> dict[str, Any]:
+    def same(self) -> dict[str, Any]:
         return {"network": (self.generator or self.predictors).config.to_json()}
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ...images import write_png
 from ...protocol import PenumbraError
-from ...training import Run, RunPlan, follow, read_checkpoint
+from ...training import Learner, RunPlan, read_checkpoint
 from ...weights import save_model
 from ..lasor.synthesis import Synthesis
 from ..model import BodyModel
@@ -69,8 +69,10 @@ class Plan(RunPlan):
     rmsprop: bool = False
 
 
-class Trainer:
+class Trainer(Learner):
     """A stage in training; goes on from the stage's checkpoint in the folder where there is one."""
+
+    clip = 1.0
 
     def __init__(
         self, plan: Plan, poses: np.ndarray, folder: Path, device: torch.device, pictures: list[Path] | None = None
@@ -79,43 +81,31 @@ class Trainer:
 
         Raises PenumbraError where the earlier stage's checkpoint is missing, or one is damaged or of other sizes.
         """
-        torch.manual_seed(plan.seed + plan.stage)
-        self.run = Run(plan, folder, f"stage{plan.stage}")
-        self.plan, self.device = plan, device
+        super().__init__(plan, folder, device, f"stage{plan.stage}", plan.stage)
         self.people = people_of(plan.network, poses, pictures or [], "train", device)
         if plan.stage == 1:
-            self.network = BodyNet(plan.network)
-            self.network.begin_with(six_from_matrices(front_rotations(poses)))
+            network = BodyNet(plan.network)
+            network.begin_with(six_from_matrices(front_rotations(poses)))
         else:
-            self.network = load_stage(folder, plan.stage - 1, plan.network)
+            network = load_stage(folder, plan.stage - 1, plan.network)
         if plan.stage == 6:
-            if self.network.part_voxels is None:
+            if network.part_voxels is None:
                 raise PenumbraError("This network has no voxels of parts.", "Train it with part_voxels.")
-            self.network.part_voxels.begin_parts_with(self.network.voxels)
-        self.network.to(device, memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.learning = [getattr(self.network, name) for name in LEARNING[plan.stage]]
+            network.part_voxels.begin_parts_with(network.voxels)
+        network.to(device, memory_format=torch.channels_last)
+        self.learning = [getattr(network, name) for name in LEARNING[plan.stage]]
         self.parameters = [p for part in self.learning for p in part.parameters()]
-        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters, plan.rate, eps=FAINT)
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters, plan.rate, eps=FAINT)
         if plan.rmsprop:
-            self.optimizer = torch.optim.RMSprop(self.parameters, plan.rate, 0.99, 1e-8)
+            optimizer = torch.optim.RMSprop(self.parameters, plan.rate, 0.99, 1e-8)
         self.weights: dict[str, float] = dict(of.SHAPE_WEIGHTS) if plan.stage == 4 else {}
         self.scales: list[dict[str, float]] = []
-        state = self.run.resume(self._parts, self._same)
-        self.weights = state.get("weights", self.weights)
+        self.weights = self.begin(network, optimizer).get("weights", self.weights)
         self.random = torch.Generator(device).manual_seed(plan.seed + 1000 * plan.stage + self.run.step)
 
     @property
-    def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "average": self.average, "optimizer": self.optimizer}
-
-    @property
-    def _same(self) -> dict[str, Any]:
-        return {"network": self.plan.network.to_json()}
-
-    def save(self) -> None:
-        """Write the checkpoint, atomically."""
-        self.run.save(self._parts, {**self._same, "weights": self.weights})
+    def state(self) -> dict[str, Any]:
+        return {"weights": self.weights}
 
     def draw(self) -> Example:
         """The next batch."""
@@ -125,7 +115,6 @@ class Trainer:
 
     def train_step(self, example: Example) -> dict[str, Tensor]:
         """One step. Returns the unweighted losses."""
-        self.optimizer.param_groups[0]["lr"] = self.run.rate
         self.network.eval()
         for part in self.learning:
             part.train()
@@ -133,12 +122,7 @@ class Trainer:
         with self.plan.half(self.device):
             outputs = self.outputs(image)
         losses = self.losses(_float32(outputs), example.truth)
-        self.optimizer.zero_grad(set_to_none=True)
-        self._total(losses).backward()
-        if torch.nn.utils.clip_grad_norm_(self.parameters, 1.0).isfinite():  # else the step is left out
-            self.optimizer.step()
-        follow(self.average, self.network, self.plan.average, self.run.step)
-        self.run.step += 1
+        self.descend(self._total(losses))
         return {name: loss.detach() for name, loss in losses.items()}
 
     def outputs(self, image: Tensor) -> Outputs:

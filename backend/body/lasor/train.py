@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ... import device as devices
 from ...images import write_png
-from ...training import Run, RunPlan, follow
+from ...training import Learner, RunPlan, Stateful
 from ...weights import save_model
 from ..model import BodyModel
 from ..rotations import rotation_matrices, six_from_matrices
@@ -48,44 +48,32 @@ class Plan(RunPlan):
     average: float = 0.998
 
 
-class Trainer:
+class Trainer(Learner):
     """A run in its folder; goes on from the folder's checkpoint where there is one."""
+
+    clip = 1.0
 
     def __init__(self, plan: Plan, poses: np.ndarray, folder: Path, device: torch.device) -> None:
         """poses: (N, 24, 3) axis-angle. Raises PenumbraError where the checkpoint is another network's or damaged."""
-        torch.manual_seed(plan.seed)
-        self.run = Run(plan, folder)
-        self.plan, self.device = plan, device
+        super().__init__(plan, folder, device)
         body = BodyModel.load(coarse=True).to(device)
         self.synthesizer = Synthesizer(body, poses)
         self.losses = Losses(body, plan.losses).to(device)
-        self.network = Lasor(plan.network)
-        self.network.begin_with(*_means(poses, body))
-        self.network.to(device, memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        groups = [{"params": list(part.parameters())} for part in (self.network, self.losses)]
-        self.optimizer = torch.optim.Adam(groups, plan.rate)
-        self.run.resume(self._parts, self._same)
+        network = Lasor(plan.network)
+        network.begin_with(*_means(poses, body))
+        network.to(device, memory_format=torch.channels_last)
+        groups = [{"params": list(part.parameters())} for part in (network, self.losses)]
+        self.begin(network, torch.optim.Adam(groups, plan.rate))
         # A resumed run draws other people than those it has seen.
         self.random = torch.Generator(device).manual_seed(plan.seed + self.run.step)
 
     @property
-    def _parts(self) -> dict[str, Any]:
-        # Of the losses, only what is learned: the body belongs to the program.
-        return {
-            "network": self.network,
-            "average": self.average,
-            "losses": self.losses.log_variance,
-            "optimizer": self.optimizer,
-        }
+    def parts(self) -> dict[str, Stateful]:
+        return {**super().parts, "losses": self.losses.log_variance}  # the body belongs to the program
 
     @property
-    def _same(self) -> dict[str, Any]:
-        return {"network": self.plan.network.to_json(), "losses": sorted(self.plan.losses)}
-
-    def save(self) -> None:
-        """Write the checkpoint, atomically."""
-        self.run.save(self._parts, self._same)
+    def same(self) -> dict[str, Any]:
+        return {**super().same, "losses": sorted(self.plan.losses)}
 
     def draw(self) -> Batch:
         """The next batch, as the run's phase has it."""
@@ -100,17 +88,11 @@ class Trainer:
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One step. Returns the unweighted losses."""
-        self.optimizer.param_groups[0]["lr"] = self.run.rate
         self.network.train()
         with self.plan.half(self.device):
             estimate = self.network(batch.proxy.to(memory_format=torch.channels_last))
         losses = self.losses(estimate, batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.losses.total(losses).backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        follow(self.average, self.network, self.plan.average, self.run.step)
-        self.run.step += 1
+        self.descend(self.losses.total(losses))
         return {name: loss.detach() for name, loss in losses.items()}
 
 

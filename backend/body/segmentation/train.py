@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ... import device as devices
-from ...training import Run, RunPlan, data_cards, follow
+from ...training import Learner, RunPlan, data_cards
 from ...weights import load_state, save_model
 from .data import PartsData
 from .network import PartsConfig, PartsNet
@@ -30,27 +29,19 @@ class Plan(RunPlan):
     average: float = 0.99
 
 
-class Trainer:
+class Trainer(Learner):
     """A parts network in training; goes on from the folder's checkpoint where there is one."""
 
     def __init__(self, plan: Plan, folder: Path, device: torch.device) -> None:
         """Raises PenumbraError where the checkpoint was made by another network or is damaged."""
-        torch.manual_seed(plan.seed)
-        self.run = Run(plan, folder)
-        self.plan, self.device = plan, device
-        self.network = PartsNet(plan.network).to(device)
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.optimizer = torch.optim.RMSprop(self.network.parameters(), plan.rate, 0.99, 1e-8)  # SURREAL's
+        super().__init__(plan, folder, device)
+        network = PartsNet(plan.network).to(device)
         self.before: dict[str, Any] = {}
-        self.run.resume(self._parts, self._same)
+        self.begin(network, torch.optim.RMSprop(network.parameters(), plan.rate, 0.99, 1e-8))  # SURREAL's
 
     @property
-    def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "average": self.average, "optimizer": self.optimizer}
-
-    @property
-    def _same(self) -> dict[str, Any]:
-        return {"network": self.plan.network.to_json(), "kind": self.plan.kind}
+    def same(self) -> dict[str, Any]:
+        return {**super().same, "kind": self.plan.kind}
 
     def begin_with(self, folder: Path) -> None:
         """Fine-tune a trained network; a run under way keeps its own weights. Raises PenumbraError."""
@@ -60,23 +51,13 @@ class Trainer:
             for network in (self.network, self.average):
                 network.load_state_dict(trained)
 
-    def save(self) -> None:
-        """Write the checkpoint, atomically."""
-        self.run.save(self._parts, self._same)
-
     def train_step(self, pictures: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One step by pictures (B, 3, S, S) and labels (B, S, S): cross-entropy of every stack, summed."""
-        self.optimizer.param_groups[0]["lr"] = self.run.rate
         self.network.train()
         with self.plan.half(self.device):
             found = self.network(pictures)
         loss = torch.stack([F.cross_entropy(logits.float(), labels) for logits in found]).sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
-        self.optimizer.step()
-        follow(self.average, self.network, self.plan.average, self.run.step)
-        self.run.step += 1
+        self.descend(loss)
         return {"parts": loss.detach()}
 
 

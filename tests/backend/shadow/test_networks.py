@@ -94,7 +94,7 @@ def test_stages_one_and_two_learn_resume_and_export(tmp_path: Path) -> None:
     trainer.save()
     again = train.Trainer(plan, tmp_path / "run", CPU, ShadowPredictors(TINY))
     assert again.run.step == 18
-    for mine, other in zip(trainer.parameters, again.parameters, strict=True):
+    for mine, other in zip(trainer.network.parameters(), again.network.parameters(), strict=True):
         torch.testing.assert_close(mine, other)
     for _ in range(18):
         again.train_step(BATCH)
