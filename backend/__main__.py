@@ -7,6 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from .protocol import GENERATED, PHYSICAL
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m backend", description=__doc__)
@@ -43,8 +45,11 @@ def main() -> int:
         "--strength", type=float, help="share of the light that the shadow takes; as --like's shadow, or 0.65"
     )
     shadow.add_argument("--softness", type=float, default=0.27, help="half-angle of the light, degrees")
-    shadow.add_argument("--samples", type=int, default=3, help="of the trained generator, of which the best is taken")
-    shadow.add_argument("--seed", type=int, default=0, help="of the trained generator")
+    shadow.add_argument(
+        "--shadow", choices=(PHYSICAL, GENERATED), default=PHYSICAL, help="traced alone, or drawn by trained networks"
+    )
+    shadow.add_argument("--samples", type=int, default=3, help="of what is drawn, of which the best is taken")
+    shadow.add_argument("--seed", type=int, default=0, help="of what is drawn")
     body = commands.add_parser("body", help="posed, rigged bodies of the people in a photograph, video or sequence")
     body.add_argument("image", type=Path, help="a photograph, a video, or with --sequence one of its images")
     body.add_argument("--out", type=Path, required=True, help="folder for the overlay and a folder for each person")

@@ -2,9 +2,8 @@
 """A shadow for an object in a lone photograph: composite and object mask in, ratio image and shadow mask out.
 
 The geometry is that of a level ground with the object standing on it, or of a depth model; the light is given, or found
-from another object's shadow in the picture. Where trained weights are installed, the light may be predicted and the
-shadow is generated; until then it is the physical one: its outline is traced, its depth and tint are those of the other
-object's shadow, or of a clear day.
+from another object's shadow in the picture, or predicted. The shadow is the physical one, whose outline is traced, and
+whose depth and tint are those of the other object's shadow, or of a clear day; or trained networks draw it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import cv2
 import numpy as np
 
 from ..images import read_image, srgb_encode, write_exr, write_png
-from ..protocol import PenumbraError, write_json
+from ..protocol import GENERATED, PHYSICAL, SHADOW_NETWORKS, PenumbraError, untrained, write_json
 from ..weights import WEIGHTS
 from . import generated, light_fit, monocular, relief, tone, viewpoint
 from .full_resolution import agreement, enlarged
@@ -30,8 +29,7 @@ from .pointmap import PointMap, standing
 if TYPE_CHECKING:
     from .generator import Conditions, ShadowGenerator
 
-PHYSICAL = "Physical prior alone: no trained generator took part"
-GENERATED = "Generated, with the physical prior's outline"
+METHODS = {PHYSICAL: "Physical prior", GENERATED: "Generated, with the physical prior's outline"}
 WORKING = 1280  # pixels of the longer side at which geometry is traced
 LOWEST = 0.01  # sine of a light's elevation
 SUN = 0.0047  # radians; the sun's half-angle
@@ -48,7 +46,7 @@ class Request:
     its shadow, to find the light and the depth from. horizon: heights of the frame below its top; focal: in longer
     sides of the frame. depth_model: a folder or a repository, see `monocular`. depth: share of the light that a
     physical shadow takes, in (0, 1]; None follows the other shadow, or takes DEPTH. half_angle: of the light, radians;
-    larger is softer. samples, seed: of the generator, where it is trained.
+    larger is softer. shadow: PHYSICAL or GENERATED. samples, seed: of the generator.
     """
 
     composite: Path
@@ -60,6 +58,7 @@ class Request:
     depth_model: str | Path | None = None
     depth: float | None = None
     half_angle: float = SUN
+    shadow: str = PHYSICAL
     samples: int = 3
     seed: int = 0
 
@@ -95,7 +94,8 @@ class Shadow:
 def cast_in_photograph(request: Request, root: Path = WEIGHTS) -> Shadow:
     """Make the shadow. root: where trained weights lie, if there are any.
 
-    Raises PenumbraError for pictures, masks and lights of which there is none to make.
+    Raises PenumbraError for pictures, masks and lights of which there is none to make, and where weights that it takes
+    are missing.
     """
     composite, object_, other = _read(request)
     height, width = object_.shape
@@ -107,7 +107,7 @@ def cast_in_photograph(request: Request, root: Path = WEIGHTS) -> Shadow:
         raise PenumbraError("The object is too small to cast a shadow.", "Mark more of it in the mask.")
     points = _points(request, small, small_object)
     known = _known_light(request, points, other)
-    predictors, generator = _networks(root)
+    predictors, generator = _networks(request, root)
     seen = None
     if predictors is not None:
         side = generator.config.size if generator else SEEN
@@ -122,16 +122,16 @@ def cast_in_photograph(request: Request, root: Path = WEIGHTS) -> Shadow:
     outside = 1 - object_
     hidden = np.clip(cv2.resize(hidden, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1) * outside
     if seen is not None and generator is not None:
-        method = GENERATED
         ratio, mask = generated.draw(generator, seen, request.samples, request.seed)
         ratio, mask = enlarged(ratio, mask, hidden, agreement(hidden, seen.mask[0, 0].numpy()))
         ratio, mask = 1 - (1 - ratio) * outside[..., None], mask * outside
     else:
-        method, mask = PHYSICAL, np.where(hidden > FAINTEST, hidden, 0)
+        mask = np.where(hidden > FAINTEST, hidden, 0)
         ratio = 1 - mask[..., None] * _taken(request, composite, object_, other)
     ratio = tone.fitted(ratio, composite, other[1] if other else None).astype(np.float32)
     notices = tuple(_notices(request, points, mask))
     sure = None if seen is None else float(seen.mask_quality[0])
+    method = METHODS[request.shadow]
     return Shadow(composite, object_, ratio, mask, light, confidence, sure, source, points, method, notices)
 
 
@@ -148,6 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
             depth_model=arguments.depth_model,
             depth=arguments.strength,
             half_angle=float(np.radians(arguments.softness)),
+            shadow=arguments.shadow,
             samples=arguments.samples,
             seed=arguments.seed,
         )
@@ -261,13 +262,15 @@ def _read(request: Request) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, n
     return composite, object_, (other, shadow)
 
 
-def _networks(root: Path) -> tuple[ShadowPredictors | None, ShadowGenerator | None]:
-    """Predictors and generator, where their weights are; no generator without predictors."""
-    if not generated.available(generated.PREDICTORS, root):
-        return None, None
+def _networks(request: Request, root: Path) -> tuple[ShadowPredictors | None, ShadowGenerator | None]:
+    """The predictors, where their weights are, and the generator, where it is asked for."""
+    if request.shadow == PHYSICAL:
+        known = generated.available(generated.PREDICTORS, root)
+        return (generated.load_predictors(root / generated.PREDICTORS) if known else None), None
+    for name in SHADOW_NETWORKS:
+        if not generated.available(name, root):
+            raise untrained(name, f"Choose --shadow {PHYSICAL}.")
     predictors = generated.load_predictors(root / generated.PREDICTORS)
-    if not generated.available(generated.GENERATOR, root):
-        return predictors, None
     return predictors, generated.load_generator(root / generated.GENERATOR)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from backend.images import read_exr, srgb_decode, srgb_encode
-from backend.protocol import PenumbraError
+from backend.protocol import GENERATED, PHYSICAL, PenumbraError
 from backend.shadow import photograph, viewpoint
 from backend.shadow.generator import ShadowGenerator
 from backend.shadow.photograph import Request, cast_in_photograph
@@ -54,7 +54,7 @@ def test_the_shadow_lies_where_it_should_and_the_rest_stays_as_it_was(tmp_path: 
     assert ratio["R"].max() == 1
     facts = json.loads((tmp_path / "out" / "light.json").read_text())
     assert facts["elevation"] == pytest.approx(45, abs=0.5)
-    assert "Physical prior alone" in facts["method"]
+    assert facts["method"] == photograph.METHODS[PHYSICAL]
     assert cv2.imread(str(tmp_path / "out" / "explanation.png")).shape == (200, 400, 3)
 
 
@@ -137,9 +137,10 @@ def test_trained_networks_take_part_where_they_are(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(ShadowGenerator, "sample", partialmethod(ShadowGenerator.sample, steps=2))
     save_networks(tmp_path)
     light = tuple(POST.toward(20, 45))
-    request = Request(*write_pictures(tmp_path), light=light, horizon=HORIZON, focal=FOCAL, samples=2, seed=1)
+    request = Request(*write_pictures(tmp_path), light=light, horizon=HORIZON, focal=FOCAL, shadow=GENERATED, samples=2)
     found = cast_in_photograph(request, tmp_path)
-    assert found.method == photograph.GENERATED
+    assert found.method == photograph.METHODS[GENERATED]
+    assert cast_in_photograph(dataclasses.replace(request, shadow=PHYSICAL), tmp_path).method != found.method
     assert found.ratio.shape == (200, 200, 3)
     assert 0 < found.ratio.min() < 1
     assert (found.ratio[POST.mask] == 1).all()  # the object is not repainted
@@ -150,3 +151,5 @@ def test_trained_networks_take_part_where_they_are(tmp_path: Path, monkeypatch: 
     assert unlit.light_source == "predicted"
     assert unlit.light @ unlit.points.up > 0.04
     np.testing.assert_array_equal(cast_in_photograph(request, tmp_path).ratio, found.ratio)
+    with pytest.raises(PenumbraError, match=r"no trained network for it .*--shadow physical"):
+        cast_in_photograph(request, tmp_path / "no weights")
