@@ -132,7 +132,7 @@ def load_state(name: str, root: Path = WEIGHTS) -> tuple[dict[str, Tensor], dict
         data = (folder / MODEL).read_bytes()
         if hashlib.sha256(data).hexdigest() != config["sha256"]:
             raise ValueError("the checksum differs")
-        return {key: value.float() for key, value in safetensors.torch.load(data).items()}, config
+        return _decoded(safetensors.torch.load(data)), config
 
 
 @contextlib.contextmanager
@@ -147,8 +147,10 @@ def fitting(name: str) -> Iterator[None]:
         ) from problem
 
 
-def save_model(folder: Path, architecture: str, module: nn.Module, config: dict[str, Any], card: str) -> None:
-    """Write a network as float16 with its config and its card.
+def save_model(
+    folder: Path, architecture: str, module: nn.Module, config: dict[str, Any], card: str, eight_bit: bool = False
+) -> None:
+    """Write a network as float16, or with its large tensors in 8 bits, with its config and its card.
 
     config: "network" holds the sizes that the architecture is built from; "architecture" and "sha256" are added.
     Raises ValueError where a weight does not fit into float16.
@@ -158,8 +160,38 @@ def save_model(folder: Path, architecture: str, module: nn.Module, config: dict[
     if unfit:
         raise ValueError(f"not finite as float16: {', '.join(unfit)}")
     folder.mkdir(parents=True, exist_ok=True)
-    data = safetensors.torch.save(state)
+    data = safetensors.torch.save(_in_eight_bits(state) if eight_bit else state)
     with replacing(folder / MODEL) as temporary:
         temporary.write_bytes(data)
     write_json(folder / CONFIG, {"architecture": architecture, **config, "sha256": hashlib.sha256(data).hexdigest()})
     (folder / CARD).write_text(card, "utf-8")
+
+
+_SCALE = "::scale"  # after the name of a tensor in 8 bits: what one step of each of its rows is worth
+_LARGE = 4096  # values from which on a tensor is kept in 8 bits
+
+
+def _in_eight_bits(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Large tensors as int8, symmetric about 0, with a scale for each output channel."""
+    found = {}
+    for key, value in state.items():
+        found[key] = value
+        if value.ndim > 1 and value.numel() >= _LARGE:
+            scale = value.float().flatten(1).abs().amax(1).clamp(min=1e-8) / 127
+            found[key] = torch.round(value.float() / _wide(scale, value)).to(torch.int8)
+            found[key + _SCALE] = scale
+    return found
+
+
+def _decoded(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """float32 of what `save_model` writes."""
+    plain = {key: value.float() for key, value in stored.items() if not key.endswith(_SCALE)}
+    for key, value in stored.items():
+        if key.endswith(_SCALE):
+            name = key.removesuffix(_SCALE)
+            plain[name] *= _wide(value, plain[name])
+    return plain
+
+
+def _wide(scale: Tensor, value: Tensor) -> Tensor:
+    return scale.view(-1, *[1] * (value.ndim - 1))

@@ -225,4 +225,4 @@ pictures that it rendered itself. Licence: GPL-3.0-or-later.
 
 {data_cards(data)}"""
     config = {"network": sizes, "trained": {**facts, **dataclasses.asdict(plan)}}
-    save_model(folder, architecture, trainer.exported(), config, card)
+    save_model(folder, architecture, trainer.exported(), config, card, eight_bit=stage == 3)
