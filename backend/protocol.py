@@ -160,8 +160,8 @@ class Frame:
     key: what this frame's result depends on, to resume an interrupted animation.
     light: ``.json`` of the light probe that lights it; empty estimates it.
     look: fingerprints of "pose", "camera" and "plate", by which Blender sees that a result is outdated.
-    gloss: Blender's multilayer EXR of its gloss under the light of its result, whose passes "combined",
-        "glossy_color", "glossy_direct" and "glossy_indirect" `pass_names` names; empty as long as there is none.
+    gloss: Blender's multilayer EXR of its gloss under the light of its result, whose passes `pass_names` names as
+        "gloss_alpha" (combined), "gloss_color", "gloss_direct" and "gloss_indirect"; empty as long as there is none.
     """
 
     number: int

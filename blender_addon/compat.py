@@ -19,10 +19,10 @@ PASSES = {
 
 # The same of the render of the gloss; its light is without its colour.
 GLOSS_PASSES = {
-    "combined": ("use_pass_combined", "Combined"),
-    "glossy_color": ("use_pass_glossy_color", "Glossy Color" if V5 else "GlossCol"),
-    "glossy_direct": ("use_pass_glossy_direct", "Glossy Direct" if V5 else "GlossDir"),
-    "glossy_indirect": ("use_pass_glossy_indirect", "Glossy Indirect" if V5 else "GlossInd"),
+    "gloss_alpha": ("use_pass_combined", "Combined"),
+    "gloss_color": ("use_pass_glossy_color", "Glossy Color" if V5 else "GlossCol"),
+    "gloss_direct": ("use_pass_glossy_direct", "Glossy Direct" if V5 else "GlossDir"),
+    "gloss_indirect": ("use_pass_glossy_indirect", "Glossy Indirect" if V5 else "GlossInd"),
 }
 
 

@@ -213,22 +213,8 @@ def _export_frame(
 
 def _set_up_passes(copy: bpy.types.Scene, settings: ExportSettings) -> None:
     """Cycles for surface properties alone: no light is needed, and no bounce."""
-    copy.render.engine = "CYCLES"
-    cycles = copy.cycles
-    cycles.device = "CPU"  # starts at once, where a graphics card compiles first
-    cycles.shading_system = False
-    cycles.samples = settings.samples
-    cycles.use_adaptive_sampling = False  # judges by radiance, and there is none
-    cycles.use_denoising = False
-    cycles.time_limit = 0.0
-    cycles.max_bounces = 0
-    cycles.pixel_filter_type = "BLACKMAN_HARRIS"
-    cycles.filter_width = 1.5
-    cycles.film_transparent_glass = False
-    copy.render.dither_intensity = 0.0
-    for switch, _ in compat.PASSES.values():
-        setattr(copy.view_layers[0], switch, True)
-    compat.set_exr(copy.render.image_settings, "32", multilayer=True)
+    temporary.use_cycles(copy, settings.samples, compat.PASSES)
+    copy.cycles.max_bounces = 0
 
 
 def character_box(camera: Camera, meshes: Iterable[Mesh], number: int) -> tuple[int, int, int, int]:

@@ -70,22 +70,10 @@ def _names(copy: bpy.types.Scene) -> dict[str, str]:
 
 
 def _set_up(copy: bpy.types.Scene) -> None:
-    copy.render.engine = "CYCLES"
+    temporary.use_cycles(copy, SAMPLES, compat.GLOSS_PASSES)
     cycles = copy.cycles
-    cycles.device = "CPU"  # starts at once, where a graphics card compiles first
-    cycles.shading_system = False
-    cycles.samples = SAMPLES
-    cycles.use_adaptive_sampling = cycles.use_denoising = False
-    cycles.time_limit = 0.0
     cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 3, 1, 2
     cycles.sample_clamp_direct, cycles.sample_clamp_indirect = 0.0, BRIGHTEST
-    cycles.pixel_filter_type = "BLACKMAN_HARRIS"
-    cycles.filter_width = 1.5
-    cycles.film_transparent_glass = False
-    copy.render.dither_intensity = 0.0
-    for switch, _ in compat.GLOSS_PASSES.values():
-        setattr(copy.view_layers[0], switch, True)
-    compat.set_exr(copy.render.image_settings, "32", multilayer=True)
 
 
 def _light(copy: bpy.types.Scene, probe: dict) -> list[bpy.types.ID]:

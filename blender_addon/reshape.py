@@ -94,9 +94,8 @@ def target_of(mesh: bpy.types.Mesh) -> Target:
     """What the sliders of a mesh ask for."""
     kept, shape = mesh[CODES], mesh.penumbra_shape
     codes = {name: tuple(kept[name]) for name in ("category", "shape", "albedo")}
-    edited = EditedObject(**codes, kind=kept["kind"], side=kept["side"], sliders=tuple(shape.sliders),
-                          toward=shape.toward, amount=shape.amount)  # fmt: skip
-    return Target(mesh, edited)
+    edit = {"sliders": tuple(shape.sliders), "toward": shape.toward, "amount": shape.amount}
+    return Target(mesh, EditedObject(**codes, kind=kept["kind"], side=kept["side"], **edit))
 
 
 def exchanged(first: bpy.types.Mesh, second: bpy.types.Mesh, what: str) -> tuple[Target, Target]:

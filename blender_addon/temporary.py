@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import bpy
@@ -56,6 +56,25 @@ def replace_camera(scene: bpy.types.Scene, camera: bpy.types.Object) -> list[bpy
     scene.collection.objects.link(copy)
     scene.camera = copy
     return [copy, copy.data]
+
+
+def use_cycles(scene: bpy.types.Scene, samples: int, passes: Mapping[str, tuple[str, str]]) -> None:
+    """Render by Cycles into multilayer EXR with these `compat.PASSES`, the same on all machines and in each Blender."""
+    scene.render.engine = "CYCLES"
+    cycles = scene.cycles
+    cycles.device = "CPU"  # starts at once, where a graphics card compiles first
+    cycles.shading_system = False
+    cycles.samples = samples
+    cycles.use_adaptive_sampling = False  # judges by radiance, and of the export there is none
+    cycles.use_denoising = False
+    cycles.time_limit = 0.0
+    cycles.pixel_filter_type = "BLACKMAN_HARRIS"
+    cycles.filter_width = 1.5
+    cycles.film_transparent_glass = False
+    scene.render.dither_intensity = 0.0
+    for switch, _ in passes.values():
+        setattr(scene.view_layers[0], switch, True)
+    compat.set_exr(scene.render.image_settings, "32", multilayer=True)
 
 
 def render(scene: bpy.types.Scene, frame: int, path: str = "") -> None:

@@ -26,9 +26,9 @@ def with_gloss(folder: Path, frame: Frame, result: FrameResult) -> FrameResult:
             raise PenumbraError(f"The render of the gloss has no pass {absent[0]}.", "Run Harmonize Shading again.")
         return np.stack([channels[name] for name in names], -1)
 
-    alpha = np.clip(read("combined", "A"), 0, 1)
-    light = np.maximum(read("glossy_direct") + read("glossy_indirect"), 0)
-    gloss = np.where(alpha > 0, light * read("glossy_color") / np.maximum(alpha, 1e-6), 0)
+    alpha = np.clip(read("gloss_alpha", "A"), 0, 1)
+    light = np.maximum(read("gloss_direct") + read("gloss_indirect"), 0)
+    gloss = np.where(alpha > 0, light * read("gloss_color") / np.maximum(alpha, 1e-6), 0)
     name = f"gloss_{frame.number:04d}.exr"
     write_exr(folder / name, gloss.astype(np.float32))
     return dataclasses.replace(result, gloss=name)

@@ -52,7 +52,7 @@ def _rendered_gloss(scene: bpy.types.Scene, path: Path) -> np.ndarray:
     bpy.ops.render.render(write_still=True)
     layer = scene.view_layers[0].name
     found = {name: pixels.read_pass(path, f"{layer}.{label}", SIZE) for name, (_, label) in compat.GLOSS_PASSES.items()}
-    return (found["glossy_direct"] + found["glossy_indirect"])[..., :3] * found["glossy_color"][..., :3]
+    return (found["gloss_direct"] + found["gloss_indirect"])[..., :3] * found["gloss_color"][..., :3]
 
 
 @pytest.mark.slow
