@@ -5,10 +5,20 @@ from types import ModuleType
 
 
 def _modules() -> tuple[ModuleType, ...]:
-    from .blender_addon import cli, jobs, live_light, operators, panels, pictures, preferences, properties, reshape
-    from .blender_addon import translations as texts
+    from .blender_addon import (
+        cli,
+        jobs,
+        live_light,
+        operators,
+        panels,
+        pictures,
+        preferences,
+        properties,
+        reshape,
+        translations,
+    )
 
-    return texts, properties, preferences, pictures, reshape, operators, panels, cli, jobs, live_light
+    return translations, properties, preferences, pictures, reshape, operators, panels, cli, jobs, live_light
 
 
 def register() -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .protocol import PenumbraError, Result, read_job, read_result, reading_result, write_job
 
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv")
@@ -235,6 +237,12 @@ class ObjectResult(Result):
         """Read ``result.json``. Raises PenumbraError."""
         data = read_result(folder)
         return cls(**{**data, **{name: tuple(data[name]) for name in ("size", "shift", "kinds")}})
+
+
+def part_albedo(faces: np.ndarray, albedo: np.ndarray, part: np.ndarray) -> dict[int, np.ndarray]:
+    """(3,) mean linear albedo of each part that there is, of a mesh as `ObjectResult` has it."""
+    of_face = albedo[faces].mean(1)
+    return {int(number): of_face[part == number].mean(0) for number in np.unique(part)}
 
 
 @dataclass(frozen=True)

@@ -187,12 +187,11 @@ class Learner:
         self.run.save(self.parts, {**self.same, **self.state})
 
     def descend(self, loss: Tensor) -> None:
-        """End a step: all that the optimizer holds goes down the gradient, where that is finite."""
+        """End a step: what learns goes down the gradient, where that is finite. Only the network's is clipped."""
         self.optimizer.param_groups[0]["lr"] = self.run.rate
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        learned = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if nn.utils.clip_grad_norm_(learned, self.clip).isfinite():
+        if nn.utils.clip_grad_norm_(self.network.parameters(), self.clip).isfinite():
             self.optimizer.step()
         follow(self.average, self.network, self.plan.average, self.run.step)
         self.run.step += 1

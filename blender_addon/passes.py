@@ -539,10 +539,10 @@ def _build(
     shown = {role: _image_node(group, image, span, row) for row, (role, image) in enumerate(images.items())}
     background = shown["plate"] if "plate" in shown else _plate_node(group, plate)
     names = [name for sockets in strength_sockets(json.loads(group[MEMBERS])) for name in sockets]
-    own = (GLOSS,) if "gloss" in shown else ()
-    limited = [inputs.outputs[name] for name in (*own, *names, *grain.SOCKETS)]
-    *strengths, grains, blurs = wipe.limited(group, limited, shown["albedo"].outputs["Image"])
-    glosses = strengths.pop(0) if own else None
+    limited = [inputs.outputs[name] for name in (*names, *grain.SOCKETS, *([GLOSS] if "gloss" in shown else ()))]
+    limited = wipe.limited(group, limited, shown["albedo"].outputs["Image"])
+    glosses = limited.pop() if "gloss" in shown else None
+    *strengths, grains, blurs = limited
     over = _over(group, background.outputs["Image"], inputs.outputs["Plate"])
     shadowed, of_shading = over, None
     for i in range(0, len(strengths), 2):

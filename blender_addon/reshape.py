@@ -15,7 +15,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..backend.import_jobs import SHAPE_SLIDERS, EditedObject, ObjectResult, ReshapeJob, ReshapeResult
+from ..backend.import_jobs import SHAPE_SLIDERS, EditedObject, ObjectResult, ReshapeJob, ReshapeResult, part_albedo
 from ..backend.protocol import PenumbraError
 from . import from_photograph, jobs, preferences, rig
 from .from_photograph import backend_steps, new_material
@@ -174,12 +174,6 @@ def fill(mesh: bpy.types.Mesh, vertices: np.ndarray, faces: np.ndarray, albedo: 
             mesh.materials.append(_material(f"{mesh.name} Part {number}", colour))
     mesh[PARTS] = slots
     mesh.polygons.foreach_set("material_index", np.array([slots.index(n) for n in part], np.int32))
-
-
-def part_albedo(faces: np.ndarray, albedo: np.ndarray, part: np.ndarray) -> dict[int, np.ndarray]:
-    """(3,) mean linear albedo of each part that there is."""
-    of_face = albedo[faces].mean(1)
-    return {int(number): of_face[part == number].mean(0) for number in np.unique(part)}
 
 
 def _become(mesh: bpy.types.Mesh, target: Target, surface: dict[str, np.ndarray]) -> None:

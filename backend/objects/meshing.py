@@ -13,6 +13,7 @@ from skimage.measure import marching_cubes
 from torch import Tensor
 
 from ..device import in_chunks
+from ..import_jobs import part_albedo
 from ..protocol import replacing
 from .network import Codes, JointField
 from .rendering import INSIDE, normals_of
@@ -36,8 +37,7 @@ class ObjectMesh:
 
     def part_albedo(self) -> dict[int, np.ndarray]:
         """(3,) mean linear albedo of each part that there is."""
-        of_face = self.albedo[self.faces].mean(1)
-        return {int(k): of_face[self.part == k].mean(0) for k in np.unique(self.part)}
+        return part_albedo(self.faces, self.albedo, self.part)
 
 
 def extract(field: JointField, codes: Codes, side: int = 128) -> ObjectMesh:

@@ -30,6 +30,7 @@ from .losses import LossWeights
 from .network import Codes, CodeTable, JointField, ObjectConfig, VoxelEncoder
 from .rendering import Search, pixel_grid, render, valid_camera
 from .symmetry import turned_cameras, turned_lights
+from .voxels import SIDE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ class FitStage:
         batch = batch._replace(alike=torch.from_numpy(np.stack([self.data.symmetries(int(row)) for row in rows])))
         if not self.plan.losses.field:
             return batch
-        return batch._replace(points=point_batch(self.data, rows, 64, self.plan.asked, self.numbers, random))
+        return batch._replace(points=point_batch(self.data, rows, SIDE, self.plan.asked, self.numbers, random))
 
     def losses(self, batch: PictureBatch, done: float) -> dict[str, Tensor]:
         """L_2. λ_C, λ_S and λ_A are taken over the variance of their codes, so that none drowns another.

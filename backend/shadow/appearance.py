@@ -96,11 +96,8 @@ def drawn(
     together = np.prod(list(traced.values()), 0)
     if (together == 1).all():
         return dict(traced)
-    box = _box((together < 1).any(-1) | (scene.alpha > 0))
+    power, rest, prior, part = _told(networks, scene, together, probe, progress)
     ratio = together.copy()
-    part = np.s_[box[1] : box[3], box[0] : box[2]]
-    with _steps_told(networks.generator, progress):
-        power, rest, prior = _told(networks, scene, box, together[part], probe)
     fade = np.minimum(prior / FAINT, 1)[..., None]
     rest = guided(rest, prior, trust=1.0) * fade * fade * (3 - 2 * fade)
     ratio[part] = np.exp(np.minimum(np.log(together[part]) * power + rest, 0))
@@ -116,11 +113,7 @@ def told_power(
 ) -> np.ndarray | None:
     """(3,) of which power of the traced shadow the one that the networks draw is, by colour; None without a shadow."""
     together = np.prod(list(traced.values()), 0)
-    if (together == 1).all():
-        return None
-    box = _box((together < 1).any(-1) | (scene.alpha > 0))
-    with _steps_told(networks.generator, progress):
-        return _told(networks, scene, box, together[box[1] : box[3], box[0] : box[2]], probe)[0]
+    return None if (together == 1).all() else _told(networks, scene, together, probe, progress)[0]
 
 
 def deepened(traced: Mapping[str, np.ndarray], power: np.ndarray, plate: np.ndarray) -> dict[str, np.ndarray]:
@@ -175,15 +168,18 @@ def _box(where: np.ndarray) -> Box:
 
 
 def _told(
-    networks: Networks, scene: Scene, box: Box, traced: np.ndarray, probe: LightProbe
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is drawn over the traced ratio (h, w, 3) of a part of the frame: exponents (3,) and rest (s, s, 3) of
-    `_as_a_power`, and how deep (h, w) the traced shadow is, 1 at its deepest."""
+    networks: Networks, scene: Scene, together: np.ndarray, probe: LightProbe, progress: Callable[[float], None]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, slice]]:
+    """What is drawn over the traced ratio (H, W, 3): exponents (3,) and rest (s, s, 3) of `_as_a_power`; of the part
+    (h, w) of the frame that was drawn, how deep the traced shadow is, 1 at its deepest; and that part."""
+    box = _box((together < 1).any(-1) | (scene.alpha > 0))
     size, (left, top, right, bottom) = networks.generator.config.size, box
+    part = np.s_[top:bottom, left:right]
+    traced = together[part]
     depth = 1 - traced @ LUMINANCE.astype(np.float32)
     prior = depth / max(float(depth.max()), 1e-6)
     small, log = (cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in (prior, np.log(traced)))
-    picture, alpha = (image[top:bottom, left:right] for image in (scene.composite, scene.alpha))
+    picture, alpha = (image[part] for image in (scene.composite, scene.alpha))
     light = probe.dominant_direction
     seen = generated.observe(networks.predictors, picture, alpha, scene.points(box, size), size, light)
     seen = dataclasses.replace(
@@ -194,9 +190,10 @@ def _told(
     )
     device = next(networks.generator.parameters()).device
     moved = {f.name: getattr(seen, f.name).to(device) for f in dataclasses.fields(seen)}
-    low, _ = generated.draw(networks.generator, dataclasses.replace(seen, **moved), SAMPLES, SEED)
+    with _steps_told(networks.generator, progress):
+        low, _ = generated.draw(networks.generator, dataclasses.replace(seen, **moved), SAMPLES, SEED)
     beside = seen.object[0, 0].numpy()[..., None] == 0
-    return *_as_a_power(np.log(np.clip(low, 1e-3, 1)), log, beside), prior
+    return *_as_a_power(np.log(np.clip(low, 1e-3, 1)), log, beside), prior, part
 
 
 def _as_a_power(drawn: np.ndarray, traced: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ import bpy
 from ...backend.protocol import PenumbraError
 from .. import backend_process, jobs, preferences, translations
 from ..jobs import Job, Outcome, Progress
+from .running import check_free, possible
 
 
 class PENUMBRA_OT_check_backend(bpy.types.Operator):  # noqa: N801
@@ -18,7 +19,7 @@ class PENUMBRA_OT_check_backend(bpy.types.Operator):  # noqa: N801
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        return _free(cls)
+        return possible(cls, check_free)
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Wait for the backend: scripts and `blender -b`."""
@@ -57,17 +58,11 @@ class PENUMBRA_OT_release_backend(bpy.types.Operator):  # noqa: N801
         if backend_process.running() is None:
             cls.poll_message_set(translations.tooltip("The backend does not run and holds no memory"))
             return False
-        return _free(cls)
+        return possible(cls, check_free)
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         backend_process.stop_shared()
         return {"FINISHED"}
-
-
-def _free(cls: type[bpy.types.Operator]) -> bool:
-    if jobs.running():
-        cls.poll_message_set(translations.tooltip("Penumbra is already at work."))
-    return not jobs.running()
 
 
 CLASSES = (PENUMBRA_OT_check_backend, PENUMBRA_OT_release_backend)

@@ -9,7 +9,7 @@ from ...backend.protocol import PenumbraError
 from .. import jobs, properties, translations
 from ..harmonize import RenderBeside, RenderHere, Request, check, harmonize
 from ..jobs import Job
-from .running import RunsJob
+from .running import RunsJob, check_free, possible
 
 
 def requested(context: bpy.types.Context) -> Request:
@@ -34,14 +34,11 @@ class PENUMBRA_OT_harmonize(RunsJob, bpy.types.Operator):  # noqa: N801 (Blender
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        try:
-            if jobs.running():
-                raise PenumbraError("Penumbra is already at work.")
+        def checked() -> None:
+            check_free()
             check(requested(context))
-        except PenumbraError as problem:
-            cls.poll_message_set(translations.tooltip(problem))
-            return False
-        return True
+
+        return possible(cls, checked)
 
     def job(self, context: bpy.types.Context, waiting: jobs.TerminalLine | None) -> Job:
         return Job(harmonize(requested(context), RenderHere(waiting.show) if waiting else RenderBeside()))

@@ -15,7 +15,7 @@ from ..body_import import KINDS, BodyRequest, PeopleFound, find_people, import_b
 from ..from_photograph import IMAGES, check_image
 from ..jobs import Job
 from ..object_import import ObjectRequest, import_object
-from .running import RunsJob
+from .running import RunsJob, check_free, possible
 
 IMPORTS = ("Import Body from Image", "Import Object from Image")  # titles of their jobs
 MOST = 32  # people to choose from: Blender's own limit of such a row of toggles
@@ -56,15 +56,12 @@ class FromImage(RunsJob):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        try:
+        def checked() -> None:
             if not any(map(from_photograph.has_weights, cls.models)):
                 from_photograph.check_weights(cls.models[0])
-            if jobs.running():
-                raise PenumbraError("Penumbra is already at work.")
-        except PenumbraError as problem:
-            cls.poll_message_set(translations.tooltip(problem))  # type: ignore[attr-defined]
-            return False
-        return True
+            check_free()
+
+        return possible(cls, checked)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self.filepath:

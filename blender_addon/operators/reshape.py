@@ -6,9 +6,9 @@ from __future__ import annotations
 import bpy
 
 from ...backend.protocol import PenumbraError
-from .. import jobs, reshape, translations
+from .. import jobs, reshape
 from ..jobs import Job
-from .running import RunsJob
+from .running import RunsJob, check_free, possible
 
 
 class _OnImported(RunsJob):
@@ -19,14 +19,11 @@ class _OnImported(RunsJob):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        try:
-            if jobs.running():
-                raise PenumbraError("Penumbra is already at work.")
+        def checked() -> None:
+            check_free()
             reshape.check(cls.meshes(context))
-        except PenumbraError as problem:
-            cls.poll_message_set(translations.tooltip(problem))  # type: ignore[attr-defined]
-            return False
-        return True
+
+        return possible(cls, checked)
 
     @classmethod
     def meshes(cls, context: bpy.types.Context) -> list[bpy.types.Mesh]:

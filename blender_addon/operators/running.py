@@ -3,13 +3,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
 from ...backend.protocol import Cancelled, PenumbraError
 from .. import jobs, translations
 from ..jobs import Job
+
+
+def possible(operator: Any, check: Callable[[], object]) -> bool:
+    """What a poll answers: whether `check` raises no PenumbraError; where it does, the button's tooltip says it."""
+    try:
+        check()
+    except PenumbraError as problem:
+        operator.poll_message_set(translations.tooltip(problem))
+        return False
+    return True
+
+
+def check_free() -> None:
+    """Raises PenumbraError while a job runs in the interface."""
+    if jobs.running():
+        raise PenumbraError("Penumbra is already at work.")
 
 
 class RunsJob:
