@@ -71,7 +71,8 @@ def probe_now(scene: bpy.types.Scene, character: str) -> dict[str, Any]:
         for lamp, obj in zip(light.lamps, suns_of(scene, character), strict=True)
     ]
     sky = {"radiance": light.radiance.tolist(), "constant": light.constant.tolist()}
-    return {**probe, **sky, "suns": lamps, "confidence": 1.0}
+    told = {key: value for key, value in probe.items() if key != "told_shadow"}  # of the estimated suns, not of these
+    return {**told, **sky, "suns": lamps, "confidence": 1.0}
 
 
 def light_now(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> Light:

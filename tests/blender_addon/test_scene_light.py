@@ -166,6 +166,12 @@ def test_a_job_is_lit_by_the_sun_as_it_stands_in_the_scene(result: Path, scene: 
     np.testing.assert_allclose(light["radiance"], 0.5 * np.array(probe()["radiance"]), rtol=1e-5)
 
 
+def test_the_artists_sun_is_not_turned_as_that_of_the_plate_was(result: Path, scene: bpy.types.Scene) -> None:
+    result.write_text(json.dumps({**probe(), "told_shadow": {"turn": 30.0, "power": [1, 1, 1]}}))
+    bpy.ops.penumbra.light_from_plate()
+    assert "told_shadow" not in scene_light.probe_now(scene, "Rig")
+
+
 def test_without_the_probe_nothing_changes(result: Path, scene: bpy.types.Scene) -> None:
     result.unlink()
     before = scene.world
