@@ -15,10 +15,12 @@ def _modules() -> tuple[ModuleType, ...]:
         preferences,
         properties,
         reshape,
+        shadow_handle,
         translations,
     )
 
-    return translations, properties, preferences, pictures, reshape, operators, panels, cli, jobs, live_light
+    interface = properties, preferences, pictures, reshape, operators, panels, cli, jobs, live_light, shadow_handle
+    return translations, *interface
 
 
 def register() -> None:

@@ -251,6 +251,8 @@ class FrameResult:
         row-major order the RiCS map "bits" (N,) uint64, "normals" (N, 3) float16 in camera space, and in 255ths the
         visibility of the probe's "cells" (N, 62) and "suns" (N, S) uint8.
     probe: ``.json`` of the light probe.
+    cast: ``.npz`` that lets Blender cast the shadow again without the backend (`backend.shadow.recast.KeptShadow`);
+        empty where networks have drawn it.
     key: what the images depend on, to resume an interrupted animation.
     multilayer: all images in one EXR, where the job asks for it; see `multilayer.write`.
     grain: RGB, what the plate's grain adds to the character; 0 outside its coverage.
@@ -271,6 +273,7 @@ class FrameResult:
     multilayer: str = ""
     grain: str = ""
     gloss: str = ""
+    cast: str = ""
     photograph: dict[str, Any] = field(default_factory=dict)
     shadows: dict[str, str] = field(default_factory=dict)
     mattes: dict[str, str] = field(default_factory=dict)

@@ -77,11 +77,11 @@ def follow(scene: bpy.types.Scene, character: str) -> None:
     folder = passes.kept_folder(scene, character, "rics", "npz")
     number = passes.shown_frame(scene, character)
     kept = _read(folder, number)
-    image = passes.role_image(character, "shading")
-    pixels = kept.image(scene_light.light_now(scene, character, kept.probe))[::-1]
-    if len(image.pixels) == pixels.size:
-        image.pixels.foreach_set(np.ascontiguousarray(pixels).ravel())
-        image.update()
+    pixels = kept.images(scene_light.light_now(scene, character, kept.probe), moves=True)
+    for role, image in relight.lit_images(scene, character).items():
+        if role in pixels and len(image.pixels) == pixels[role].size:
+            image.pixels.foreach_set(np.ascontiguousarray(pixels[role][::-1]).ravel())
+            image.update()
 
 
 def write_next(scene: bpy.types.Scene, character: str) -> bool:
@@ -92,15 +92,13 @@ def write_next(scene: bpy.types.Scene, character: str) -> bool:
     folder = passes.kept_folder(scene, character, "rics", "npz")
     kept = _read(folder, frames[0])
     light = scene_light.light_now(scene, character, kept.probe)
-    as_found = is_as_found(kept, light)
-    if not as_found:
-        relight.write(folder, frames[0], kept.image(light))
-        frames.pop(0)
-    if as_found or not frames:
-        _unwritten.pop(character)
-        relight.show(character, "shading" if as_found else relight.RELIT)
-        return False
-    return True
+    images = {} if is_as_found(kept, light) else kept.images(light)
+    relight.write(folder, frames.pop(0), images)
+    if images and frames:
+        return True
+    _unwritten.pop(character)
+    relight.show(scene, character, images)
+    return False
 
 
 def is_as_found(kept: Kept, light: relight.Light) -> bool:
@@ -108,8 +106,10 @@ def is_as_found(kept: Kept, light: relight.Light) -> bool:
     found = relight.changed(kept.probe, relight.Change())
     if len(found.lamps) != len(light.lamps) or any(lamp.traced is None for lamp in light.lamps):
         return False
-    same = [np.allclose(a.irradiance, b.irradiance, rtol=1e-3) for a, b in zip(found.lamps, light.lamps, strict=True)]
-    return all(same) and np.allclose(found.radiance, light.radiance) and np.allclose(found.constant, light.constant)
+    for was, now in zip(found.lamps, light.lamps, strict=True):
+        if not np.allclose([*was.irradiance, was.half_angle], [*now.irradiance, now.half_angle], rtol=1e-3):
+            return False
+    return np.allclose(found.radiance, light.radiance) and np.allclose(found.constant, light.constant)
 
 
 def _read(folder: Path, number: int) -> Kept:

@@ -396,11 +396,13 @@ def keep_result(
             for role, paths in sources.items():
                 kept.setdefault(role, {})[number] = target / f"{role}_{number:04d}{paths[number].suffix}"
                 _copy(paths[number], kept[role][number], written)
-            for name in ("rics", "probe", "multilayer"):
+            for name in ("rics", "probe", "cast", "multilayer"):
                 path = folder / getattr(frame, name)
                 if path.is_file():
                     name = "penumbra" if name == "multilayer" else name
                     _copy(path, target / f"{name}_{number:04d}{path.suffix}", written)
+        if not frame.cast:  # an earlier run's shadow could be cast again, this one's cannot
+            (target / f"cast_{number:04d}.npz").unlink(missing_ok=True)
         write_json(record_path(target, number), {**records.get(str(number), {}), **(facts or {})})
     return kept
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lighting an earlier result again, without the backend: the light that was found is turned, dimmed, coloured or moved.
 
-The shading is the light probe's formula over the visibility that the result keeps. The shadow on the plate would need
-rays, and stays as it is.
+The shading is the light probe's formula over the visibility that the result keeps; the shadow is cast again from what
+it keeps of the characters and of the ground. A shadow that networks have drawn stays as it is.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from ..backend.protocol import replacing
 from ..backend.rays.directions import RICS_DIRECTIONS, cell_shares
 from ..backend.shading import formula
 from ..backend.shading.bounce import Surroundings, bounced, hidden_share
+from ..backend.shadow.recast import KeptShadow
 from . import passes
 from . import plate as plates
 
-RELIT = "relit"
 EDGE = 8  # pixels of coverage beyond the traced ones that take their neighbours' shading
 _LEAST_SHARE = 0.01  # of a cell in what arrives from between cells; the others are left out
 
@@ -42,13 +43,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Lamp:
-    """A sun. direction: (3,) camera space, toward it. irradiance: (3,).
+    """A sun. direction: (3,) camera space, toward it. irradiance: (3,). half_angle: radians.
 
     traced: which of the result's suns stands there, whose rays were cast; None asks the cells around for what arrives.
     """
 
     direction: np.ndarray
     irradiance: np.ndarray
+    half_angle: float
     traced: int | None
 
 
@@ -67,7 +69,7 @@ class Kept:
 
     probe: as its file has it. valid: (H, W) bool, pixels with a surface, N of them, row-major. normals, albedo: (N, 3).
     cells: (N, 62) and suns: (N, S), uint8 visibility in 255ths. edge: (M,) flat indices of covered pixels without a
-    surface, each of which takes the shading of the point `source` (M,).
+    surface, each of which takes the shading of the point `source` (M,). shadow: None where it cannot be cast again.
     """
 
     probe: dict[str, Any]
@@ -78,18 +80,41 @@ class Kept:
     suns: np.ndarray
     edge: np.ndarray
     source: np.ndarray
+    shadow: KeptShadow | None = None
     _even: tuple[bytes, np.ndarray] | None = field(default=None, repr=False)
     _around: tuple[np.ndarray, Surroundings] | None = field(default=None, repr=False)
+    _moving: KeptShadow | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, folder: Path, number: int) -> Kept:
         """Read a frame from the folder of a result's images."""
         probe = json.loads((folder / f"probe_{number:04d}.json").read_text("utf-8"))
         albedo = plates.read_exr(folder / f"albedo_{number:04d}.exr")
+        cast = folder / f"cast_{number:04d}.npz"
+        shadow = KeptShadow.read(cast) if cast.is_file() else None
         with np.load(folder / f"rics_{number:04d}.npz", allow_pickle=False) as kept:
             valid, normals = kept["valid"], kept["normals"].astype(np.float32)
             edge = _nearest(valid, (albedo[..., 3] > 0) & ~valid)
-            return cls(probe, valid, normals, albedo[valid][:, :3], kept["cells"], kept["suns"], *edge)
+            return cls(probe, valid, normals, albedo[valid][:, :3], kept["cells"], kept["suns"], *edge, shadow)
+
+    def images(self, light: Light, moves: bool = False) -> dict[str, np.ndarray]:
+        """The result's images that depend on the light, (H, W, 4) by role. moves: the shadow may be coarser."""
+        return {"shading": self.image(light)} | self._shadows(light, moves)
+
+    def _shadows(self, light: Light, moves: bool) -> dict[str, np.ndarray]:
+        if self.shadow is None:
+            return {}
+        kept = self._coarser() if moves else self.shadow
+        parts = kept.ratios(light.radiance, light.constant, light.lamps)
+        own = {f"shadow{i}": part for i, part in enumerate(parts, 1)} if len(parts) > 1 else {}
+        opaque = np.ones((*self.valid.shape, 1), np.float32)
+        whole = {"shadow": np.prod(parts, 0)} | own
+        return {role: np.concatenate([ratio, opaque], -1) for role, ratio in whole.items()}
+
+    def _coarser(self) -> KeptShadow:
+        if self._moving is None:
+            self._moving = self.shadow.coarser
+        return self._moving
 
     def image(self, light: Light) -> np.ndarray:
         """(H, W, 4) shading, 1 outside the character's coverage."""
@@ -131,26 +156,41 @@ def relight(scene: bpy.types.Scene, character: str, change: Change) -> int:
     """Light all frames of a character's result again; returns how many. Raises PenumbraError."""
     frames = passes.result_frames(scene, character)
     folder = passes.kept_folder(scene, character, "rics", "npz")
-    neutral = change == Change()
-    for number in [] if neutral else frames:
+    images: dict[str, np.ndarray] = {}
+    for number in [] if change == Change() else frames:
         kept = Kept.read(folder, number)
-        write(folder, number, kept.image(changed(kept.probe, change)))
-    show(character, "shading" if neutral else RELIT)
+        images = kept.images(changed(kept.probe, change))
+        write(folder, number, images)
+    show(scene, character, images)
     return len(frames)
 
 
-def write(folder: Path, number: int, image: np.ndarray) -> None:
-    """Keep a frame's new shading beside the one that was found."""
-    with replacing(folder / f"{RELIT}_{number:04d}.exr") as partial:
-        plates.write_exr(partial, image)
+def write(folder: Path, number: int, images: dict[str, np.ndarray]) -> None:
+    """Keep a frame's new images beside those that were found."""
+    for role, image in images.items():
+        with replacing(folder / f"{relit_name(role)}_{number:04d}.exr") as partial:
+            plates.write_exr(partial, image)
 
 
-def show(character: str, kind: str) -> None:
-    """Let the result show the files of a kind: "shading", what was found, or `RELIT`."""
-    image = passes.role_image(character, "shading")
-    shown = Path(image.filepath).stem.rpartition("_")[2]
-    image.filepath = image.filepath[: -len(Path(image.filepath).name)] + f"{kind}_{shown}.exr"
-    image.reload()
+def relit_name(role: str) -> str:
+    """What the files of a role are called that show another light than the one found."""
+    return "relit" if role == "shading" else f"relit{role}"
+
+
+def show(scene: bpy.types.Scene, character: str, relit: Collection[str]) -> None:
+    """Let the result show what `write` has written of the roles in `relit`, and of the others what was found."""
+    for role, image in lit_images(scene, character).items():
+        name = Path(image.filepath).name
+        kind = relit_name(role) if role in relit else role
+        image.filepath = f"{image.filepath[: -len(name)]}{kind}_{name.rpartition('_')[2]}"
+        image.reload()
+
+
+def lit_images(scene: bpy.types.Scene, character: str) -> dict[str, bpy.types.Image]:
+    """The result's images that depend on the light, by role."""
+    names = passes.members(passes.result_node(scene, character))
+    roles = [role for role in passes.roles(names) if role == "shading" or role.startswith("shadow")]
+    return {role: image for role in roles if (image := passes.role_image(character, role))}
 
 
 def changed(probe: dict[str, Any], change: Change) -> Light:
@@ -167,6 +207,7 @@ def changed(probe: dict[str, Any], change: Change) -> Light:
         Lamp(
             turn @ np.array(sun["direction"]),
             np.array(sun["irradiance"], np.float32) * change.sun * colour,
+            sun["half_angle"],
             None if change.turn else number,
         )
         for number, sun in enumerate(probe["suns"])

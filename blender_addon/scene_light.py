@@ -85,7 +85,7 @@ def light_now(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> 
         number = obj[NUMBER]
         found = probe["suns"][number]["direction"] if number < len(probe["suns"]) else -toward
         there = number if np.dot(found, toward) > np.cos(STILL) else None
-        lamps.append(Lamp(toward, irradiance * (not obj.hide_render), there))
+        lamps.append(Lamp(toward, irradiance * (not obj.hide_render), obj.data.angle / 2, there))
     strength = np.float32(1)
     if scene.world and scene.world.get(OWNER) == character:
         strength = np.float32(_background(scene.world).inputs["Strength"].default_value)
@@ -129,9 +129,13 @@ def aim(obj: bpy.types.Object, sun: dict[str, Any], probe: dict[str, Any]) -> No
     obj.data.energy = np.pi * strongest  # shading is π-normalised
     obj.data.color = irradiance / strongest
     obj.data.angle = 2 * sun["half_angle"]
-    direction = np.array(probe["world_from_camera"]) @ np.array(sun["direction"])
+    turn(obj, Vector(np.array(probe["world_from_camera"]) @ np.array(sun["direction"])))
+
+
+def turn(obj: bpy.types.Object, toward: Vector) -> None:
+    """Let a Sun stand in a direction of the world."""
     obj.rotation_mode = "XYZ"
-    obj.rotation_euler = Vector(direction).to_track_quat("Z", "Y").to_euler()
+    obj.rotation_euler = toward.to_track_quat("Z", "Y").to_euler()
 
 
 def _world(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> bpy.types.World:

@@ -105,7 +105,7 @@ def _compare_one(
         "Penumbra": (ours["shading"], ours["shadow"], LightProbe.load(_result(out / name, "probe"))),
         "the probe with the true light": (
             harmonize.shade(view, light).image(view.passes.alpha > 0),
-            cast_shadow(view.scene, view.camera, light),
+            cast_shadow(view.scene, view.camera, light).ratio,
             light,
         ),
     }

@@ -22,6 +22,7 @@ SHARED = [
     "backend/rays/directions.py",
     "backend/shading/bounce.py",
     "backend/shading/formula.py",
+    "backend/shadow/recast.py",
 ]
 FOLDERS = {"blender_addon", "backend", "assets", "scripts", "tests", "docs"}
 

@@ -50,7 +50,7 @@ def shade(
     if sun_visibility is not None and sun_visibility.shape != (*shape, len(suns)):
         raise ValueError(f"sun visibility {sun_visibility.shape} does not belong to {len(suns)} suns, {normals.shape}")
     normals = normals.reshape(-1, 3)
-    visibility = visibility.reshape(len(normals), -1)
+    visibility = visibility.reshape(-1, len(RICS_DIRECTIONS))
     cell_light = np.asarray(radiance, np.float32) * (SOLID_ANGLES / np.pi).astype(np.float32)[:, None]
     directions = np.asarray(RICS_DIRECTIONS, np.float32).T
     sun_directions = np.array([sun.direction for sun in suns], np.float32).reshape(-1, 3).T

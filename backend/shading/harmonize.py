@@ -23,6 +23,7 @@ from .. import multilayer
 from ..images import write_exr
 from ..protocol import GENERATED, Frame, FrameResult, HarmonizeJob, HarmonizeResult, replacing, write_json
 from ..rays import rics
+from ..shadow.kept import keep
 from ..shadow.on_plate import PlateShadow
 from . import estimators, visibility
 from . import probe as probes
@@ -118,12 +119,15 @@ def render_frame(
     lit = shade(view, light)
     preview.finished(view, lit.surface.valid, lit.shading)
     clock.begin("Casting the shadow")
-    shadows = shadow.cast(view, lit.image(view.passes.alpha > 0), light, clock)
+    shadows, casts = shadow.cast(view, lit.image(view.passes.alpha > 0), light, clock)
     together = np.prod(list(shadows.values()), 0)
     preview.finished(view, lit.surface.valid, lit.shading, together)
     clock.begin("Writing the images")
     key = _key(frame, light, shadow.key)
     result = dataclasses.replace(write_frame(folder, view, light, lit, together), key=key)
+    if casts:
+        result = dataclasses.replace(result, cast=f"cast_{frame.number:04d}.npz")
+        keep(folder / result.cast, casts, view.scene, view.camera, shadow.job.characters, shadow.half_angle)
     if len(shadows) > 1:
         result = write_characters(folder, view, result, lit, shadows, shadow.job.characters)
     write_json(folder / f"frame_{frame.number:04d}.json", dataclasses.asdict(result))  # last: the frame is finished

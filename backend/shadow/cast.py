@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -27,10 +27,25 @@ PREVIEW = 135  # rows of points, at least, that find where there is a shadow at 
 FAINTEST = 0.0015  # a shadow fainter than this is none; from four times that on it is itself
 
 
+@dataclass(frozen=True)
+class Cast:
+    """A character's shadow.
+
+    ratio: (H, W, 3) float32 in (0, 1], visible light over all light at the receivers, per colour, contact included.
+    half: what receives it, at every second row and column.
+    sky: (N, 3) float32 in [0, 1], the share of the sky's light that the character lets through at the N valid points
+        of `half`, without suns and the constant.
+    """
+
+    ratio: np.ndarray
+    half: Receiver
+    sky: np.ndarray
+
+
 def cast_shadow(
     scene: RayScene, camera: Camera, probe: LightProbe, ground: bool = True, height: float | None = None
-) -> np.ndarray:
-    """(H, W, 3) float32 in (0, 1]: visible light over all light at the receivers, per colour, contact included.
+) -> Cast:
+    """The shadow of all characters.
 
     All light is what arrives without the character: where a receiver, prop or holdout hides a light already, the
     character takes none of it. Exactly 1 where nothing receives, and outside the shadow. Pixels of the character hold
@@ -43,16 +58,17 @@ def cast_shadow(
     ratio = np.ones((camera.height, camera.width, 3), np.float32)
     roles = {mesh.role for mesh in scene.meshes if len(mesh.triangles)}
     if CHARACTER not in roles or (RECEIVER not in roles and not ground):
-        return ratio
+        return Cast(ratio, Receiver.nothing(camera).halved, np.ones((0, 3), np.float32))
     receiver = find_receiver(scene, camera, height)
-    if not receiver.valid.any():
-        return ratio
-    directions, colours = light_samples(probe, receiver)
-    shaded = _where_shadow_falls(scene, receiver, directions, colours, probe.constant)
-    if shaded.any():
-        part = Receiver(shaded, receiver.point, receiver.normal, receiver.offset)
-        ratio[shaded] = _full_resolution(scene, part, directions, colours, probe.constant)
-    return _without_the_faintest(ratio)
+    half = receiver.halved
+    sky = np.ones((*half.valid.shape, 3), np.float32)
+    if receiver.valid.any():
+        directions, colours = light_samples(probe, receiver)
+        shaded = _where_shadow_falls(scene, receiver, directions, colours, probe.constant)
+        if shaded.any():
+            part = replace(receiver, valid=shaded)
+            ratio[shaded], sky[part.halved.valid] = _full_resolution(scene, part, directions, colours, probe.constant)
+    return Cast(_without_the_faintest(ratio), half, sky[half.valid])
 
 
 def cast_shadows(
@@ -62,8 +78,8 @@ def cast_shadows(
     characters: Mapping[str, Collection[str]],
     ground: bool = True,
     height: float | None = None,
-) -> dict[str, np.ndarray]:
-    """Each character's own part of the shadow, by name; their product is the shadow of all.
+) -> dict[str, Cast]:
+    """Each character's own part of the shadow, by name; the product of their ratios is the shadow of all.
 
     A character takes of the light that those before it let through, so that where shadows overlap nothing is darkened
     twice. characters: by name, the names of its meshes. The rest is as in `cast_shadow`.
@@ -83,21 +99,22 @@ def cast_shadows(
 
 def _full_resolution(
     scene: RayScene, receiver: Receiver, directions: np.ndarray, colours: np.ndarray, constant: np.ndarray
-) -> np.ndarray:
-    """(N, 3) ratio at all valid pixels: the suns' light, and the sky's from every second pixel, smooth as it is."""
-    half = Receiver(*(image[::2, ::2] for image in (receiver.valid, receiver.point, receiver.normal, receiver.offset)))
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) ratio at all valid pixels: the suns' light, and the sky's from every second pixel, smooth as it is; and
+    that sky's share that arrives at every second row's and column's."""
+    half = receiver.halved
     if not half.valid.any():  # a sliver of a receiver
-        return np.ones((np.count_nonzero(receiver.valid), 3))
+        return np.ones((np.count_nonzero(receiver.valid), 3)), np.ones((0, 3))
     sky, suns = np.s_[:, :SKY_RAYS], np.s_[:, SKY_RAYS:]
     spread = edge_aware_mean(half)
     arriving, available = (spread @ light for light in _light(scene, RayStarts(half), directions[sky], colours[sky]))
     radius = SHARE * caster_distance(scene, half.point[half.valid])
-    arriving = smooth(_ratio(arriving, available, np.zeros(3)), half, radius) * available
-    light = enlarge(np.concatenate([arriving, available], 1), half, receiver)
+    share = smooth(_ratio(arriving, available, np.zeros(3)), half, radius)
+    light = enlarge(np.concatenate([share * available, available], 1), half, receiver)
     if directions[suns].size:
         spread = edge_aware_mean(receiver)
         light += spread @ np.concatenate(_light(scene, RayStarts(receiver), directions[suns], colours[suns]), 1)
-    return _ratio(light[:, :3], light[:, 3:], constant)
+    return _ratio(light[:, :3], light[:, 3:], constant), share
 
 
 def light_samples(probe: LightProbe, receiver: Receiver) -> tuple[np.ndarray, np.ndarray]:

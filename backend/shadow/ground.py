@@ -27,6 +27,17 @@ class Receiver:
     normal: np.ndarray
     offset: np.ndarray
 
+    @classmethod
+    def nothing(cls, camera: Camera) -> Receiver:
+        """Where nothing receives."""
+        shape = (camera.height, camera.width)
+        return cls(np.zeros(shape, bool), *(np.zeros((*shape, 3), np.float32) for _ in range(3)))
+
+    @property
+    def halved(self) -> Receiver:
+        """Every second row and column."""
+        return Receiver(*(image[::2, ::2] for image in (self.valid, self.point, self.normal, self.offset)))
+
 
 def ground_height(scene: RayScene, camera: Camera) -> float:
     """World z in metres of the lowest character vertex. Raises ValueError for a scene without a character."""
@@ -44,8 +55,7 @@ def find_receiver(scene: RayScene, camera: Camera, height: float | None) -> Rece
     vertex), seen from above. Characters and props in front are looked through, as the composite puts them over; a
     holdout in front is an object of the plate that receives nothing.
     """
-    shape = (camera.height, camera.width)
-    receiver = Receiver(np.zeros(shape, bool), *(np.zeros((*shape, 3), np.float32) for _ in range(3)))
+    receiver = Receiver.nothing(camera)
     pixels = pixel_centres(camera).reshape(-1, 2)
     on_meshes = any(m.role == RECEIVER and len(m.triangles) for m in scene.meshes)
     lift = _lift(scene)

@@ -20,7 +20,7 @@ from ..protocol import GENERATED, SHADOW_NETWORKS, HarmonizeJob, check_shadow, w
 from ..shading.probe import LightProbe, ToldShadow
 from ..shading.views import View
 from ..weights import CONFIG, WEIGHTS
-from .cast import cast_shadows
+from .cast import Cast, cast_shadows
 
 if TYPE_CHECKING:
     from ..shading.harmonize import Clock
@@ -82,26 +82,29 @@ class PlateShadow:
         shadow = ToldShadow(found["turn"], tuple(found["power"]))
         return [dataclasses.replace(light, told_shadow=shadow) for light in lights]
 
-    def cast(self, view: View, shading: np.ndarray, light: LightProbe, clock: Clock) -> dict[str, np.ndarray]:
-        """Each character's part (H, W, 3) of the shadow, by name; see `cast.cast_shadows`.
+    def cast(
+        self, view: View, shading: np.ndarray, light: LightProbe, clock: Clock
+    ) -> tuple[dict[str, np.ndarray], dict[str, Cast]]:
+        """Each character's part (H, W, 3) of the shadow, by name, and what the light has cast, where that is all of it.
 
         shading: (H, W, 3) of the characters. clock: is told the stage that follows casting, where there is one, and its
         steps; what its progress raises ends the work.
         """
         if self.job.shadow != GENERATED:
-            return self._traced(view, light)
+            casts = self._cast(view, light)
+            return {name: cast.ratio for name, cast in casts.items()}, casts
         from . import appearance
 
         if told := light.told_shadow:
             self._turns.append(told.turn)
             traced = self._traced(view, light.turned(np.radians(told.turn)))
-            return appearance.deepened(traced, np.array(told.power), view.plate)
+            return appearance.deepened(traced, np.array(told.power), view.plate), {}
         scene = self._scene(view, shading)
         agreed = appearance.agreed_light(self.networks, scene, light)
         self._turns.append(_turn(light, agreed))
         traced = self._traced(view, agreed)
         clock.begin("Drawing the shadow")
-        return appearance.drawn(self.networks, scene, traced, agreed, clock.within)
+        return appearance.drawn(self.networks, scene, traced, agreed, clock.within), {}
 
     def _told(self, view: View, light: LightProbe, shaded: Shaded, clock: Clock) -> tuple[float, np.ndarray | None]:
         """Of one frame the turn of its light, degrees, and the power of its shadow; None where it has none."""
@@ -130,10 +133,18 @@ class PlateShadow:
             f"The shadow's light was turned by {abs(turn):.0f}°: its networks are surer of the side than the probe.",
         )
 
+    @property
+    def half_angle(self) -> float | None:
+        """Of all suns, radians, where the artist has set it."""
+        return None if self.job.shadow_softness is None else float(np.radians(self.job.shadow_softness))
+
     def _traced(self, view: View, light: LightProbe) -> dict[str, np.ndarray]:
+        return {name: cast.ratio for name, cast in self._cast(view, light).items()}
+
+    def _cast(self, view: View, light: LightProbe) -> dict[str, Cast]:
         job = self.job
-        if job.shadow_softness is not None:
-            light = light.with_half_angle(float(np.radians(job.shadow_softness)))
+        if self.half_angle is not None:
+            light = light.with_half_angle(self.half_angle)
         return cast_shadows(view.scene, view.camera, light, job.characters, job.ground, job.ground_height)
 
 

@@ -10,7 +10,7 @@ from .result import OnResult
 
 
 class PENUMBRA_OT_relight(OnResult, bpy.types.Operator):  # noqa: N801
-    """Light the character of this result again, without the backend; the shadow on the plate stays as it is"""
+    """Light the result again, without the backend: turn, dim or colour the light that was found"""
 
     bl_idname = "penumbra.relight"
     bl_label = "Relight"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs inside a real Blender's window: harmonizes, gives the scene the plate's light, turns its Sun, and goes back."""
+"""Runs inside a real Blender's window: harmonizes, gives the scene the plate's light, drags the shadow, turns
+the Sun, and goes back."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from driver import addon, check, click, key, open_scene, run, shown, until, window
+from bpy_extras import view3d_utils
+from driver import addon, check, click, drag, key, open_scene, run, shown, until, window
 
 
 def scenario() -> Generator[float, None, None]:
@@ -23,7 +25,8 @@ def scenario() -> Generator[float, None, None]:
     yield from until(lambda: jobs.latest() is not None and not jobs.running(), 540.0, "the job ends")
     (name,) = passes.result_nodes(bpy.context.scene)
     image = passes.role_image(name, "shading")
-    found = np.array(image.pixels)
+    shadow = passes.role_image(name, "shadow")
+    found, found_shadow = np.array(image.pixels), np.array(shadow.pixels)
 
     button = f'bpy.ops.penumbra.light_from_plate(character="{name}")'
     yield from click(sidebar, button)
@@ -32,6 +35,30 @@ def scenario() -> Generator[float, None, None]:
     yield from shown("given")
     check("shading_" in image.filepath, "the light found changes nothing")
 
+    handle, sun = addon("shadow_handle"), suns[0].name
+    area = next(a for a in window().screen.areas if a.type == "VIEW_3D")
+    view = next(r for r in area.regions if r.type == "WINDOW")
+
+    def place() -> tuple[int, int]:
+        tip = handle.tip(bpy.data.objects[sun], *handle.caster(bpy.context.scene, name))
+        at = view3d_utils.location_3d_to_region_2d(view, area.spaces[0].region_3d, tip)
+        return round(view.x + at.x), round(view.y + at.y)
+
+    start, turned = place(), bpy.data.objects[sun].rotation_euler.copy()
+    yield from drag(start, (-130, 15))
+    end = place()
+    check(
+        abs(end[0] - start[0] + 130) + abs(end[1] - start[1] - 15) < 8,
+        f"the tip is where it was dragged to: {start}, {end}",
+    )
+    yield from until(lambda: np.abs(np.array(shadow.pixels) - found_shadow).max() > 0.2, 5.0, "the shadow follows")
+    yield from until(lambda: "relitshadow_" in shadow.filepath, 10.0, "the new shadow is written")
+    yield from shown("dragged")
+    yield from key("Z", ctrl=True)
+    yield from until(lambda: bpy.data.objects[sun].rotation_euler == turned, 5.0, "undo turns the Sun back")
+    yield from until(lambda: "relit" not in passes.role_image(name, "shadow").filepath, 10.0, "and its shadow")
+    image, suns = passes.role_image(name, "shading"), scene_light.suns_of(bpy.context.scene, name)
+
     for obj in bpy.context.view_layer.objects:
         obj.select_set(obj == suns[0])
     bpy.context.view_layer.objects.active = suns[0]
@@ -39,7 +66,6 @@ def scenario() -> Generator[float, None, None]:
         yield from key(pressed, types=types)
     yield from until(lambda: np.abs(np.array(image.pixels) - found).max() > 0.2, 5.0, "the shading follows the Sun")
     yield from until(lambda: "relit_" in image.filepath, 10.0, "the new shading is written")
-    area = next(a for a in window().screen.areas if a.type == "VIEW_3D")
     area.ui_type = "IMAGE_EDITOR"
     area.spaces[0].image = image
     yield from shown("turned")

@@ -118,8 +118,8 @@ def test_what_the_panel_says_and_how_it_looks(installed, emulated):
     assert names == ["another_frame", "outdated", "narrow", "light_theme", "two_characters"]
 
 
-def test_the_sun_of_the_plate_can_be_turned(installed):
-    assert run_scenario(installed, "click_light.py") == ["given", "turned"]
+def test_the_sun_of_the_plate_can_be_turned_and_its_shadow_dragged(installed):
+    assert run_scenario(installed, "click_light.py") == ["given", "dragged", "turned"]
 
 
 def test_import_button(installed, photograph):
