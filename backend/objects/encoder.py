@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The image encoder E: a ResNet-18 with group normalization and five heads (JOF, section 3.1; sizes of public code)."""
+"""The image encoder E: a ResNet-18 with group normalization and five heads (JOF, section 3.1; sizes of public code).
+
+The paper regresses the projection's twelve numbers. Ours are those of the object as seen from its front, one set for
+each of 16 azimuths, with their probabilities: a picture that leaves the azimuth open then has several answers in place
+of their mean. The light turns with the camera, so it is that of the object seen from its front as well.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .network import Codes, ObjectConfig
+from .symmetry import AZIMUTHS, azimuth_of, turned_camera, turned_light
 
 GROUPS = 32
+
+
+class Views(NamedTuple):
+    """What E reads off a picture about its viewpoint.
+
+    logits: (B, AZIMUTHS) of the azimuths. numbers: (B, AZIMUTHS, 12) the standardised projection with each, and light
+    (B, 9, 3), both of the object turned so that the camera is before it.
+    """
+
+    logits: Tensor
+    numbers: Tensor
+    light: Tensor
 
 
 class Fit(NamedTuple):
@@ -20,12 +38,14 @@ class Fit(NamedTuple):
 
     matrix: (B, 3, 4) projection P of the picture. light: (B, 9, 3) harmonics of the shading, object space.
     features: the trunk's first three maps, which the local feature consistency samples.
+    views: what matrix and light were chosen from.
     """
 
     codes: Codes
     matrix: Tensor
     light: Tensor
     features: tuple[Tensor, Tensor, Tensor]
+    views: Views | None = None
 
 
 class Block(nn.Module):
@@ -47,7 +67,7 @@ class Block(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """E. Projections are standardised element by element, with what `camera_mean` and `camera_scale` hold."""
+    """E. Projections from the front are standardised number by number, by `camera_mean` and `camera_scale`."""
 
     camera_mean: Tensor
     camera_scale: Tensor
@@ -63,7 +83,7 @@ class ImageEncoder(nn.Module):
             for k, (a, b) in enumerate(itertools.pairwise(widths))
         )
         outputs = {"category": config.category_code, "shape": config.shape_code, "albedo": config.albedo_code}
-        outputs |= {"camera": 12, "light": 27}
+        outputs |= {"camera": AZIMUTHS * 13, "light": 27}
         self.heads = nn.ModuleDict({name: _head(8 * w, config.head_width, n) for name, n in outputs.items()})
         self.register_buffer("camera_mean", torch.zeros(12))
         self.register_buffer("camera_scale", torch.ones(12))
@@ -85,18 +105,29 @@ class ImageEncoder(nn.Module):
         with torch.autocast(pooled.device.type, enabled=False):  # a camera needs more digits than bfloat16 has
             out = {name: head(pooled) for name, head in self.heads.items()}
         codes = Codes(out["category"], out["shape"], out["albedo"])
-        matrix = (out["camera"] * self.camera_scale + self.camera_mean).unflatten(1, (3, 4))
-        return Fit(codes, matrix, out["light"].unflatten(1, (9, 3)), (features[0], features[1], features[2]))
+        logits, numbers = out["camera"].unflatten(1, (AZIMUTHS, 13)).split([1, 12], -1)
+        views = Views(logits[..., 0], numbers, out["light"].unflatten(1, (9, 3)))
+        fit = Fit(codes, *self.seen(views, views.logits.argmax(1)), (features[0], features[1], features[2]))
+        return fit._replace(views=views)
+
+    def seen(self, views: Views, azimuth: Tensor) -> tuple[Tensor, Tensor]:
+        """Projections (B, 3, 4) and lights (B, 9, 3) with the object seen from `azimuth` (B,)."""
+        numbers = views.numbers[torch.arange(len(azimuth)), azimuth]
+        return self.projection(numbers, azimuth), turned_light(views.light, -azimuth)
 
     def standardise(self, matrices: Tensor) -> None:
         """Take mean and spread of projections (K, 3, 4) over the training pictures."""
-        flat = matrices.flatten(1)
+        flat = turned_camera(matrices, azimuth_of(matrices)).flatten(1)
         self.camera_mean.copy_(flat.mean(0))
         self.camera_scale.copy_(flat.std(0).clamp(min=1e-3))
 
-    def camera_errors(self, matrix: Tensor, true: Tensor) -> Tensor:
-        """(…) mean squared differences of standardised projections (…, 3, 4)."""
-        return (((matrix - true).flatten(-2) / self.camera_scale) ** 2).mean(-1)
+    def numbers(self, matrix: Tensor, azimuth: Tensor) -> Tensor:
+        """(B, 12) standardised, of projections (B, 3, 4) from near `azimuth` (B,)."""
+        return (turned_camera(matrix, azimuth).flatten(1) - self.camera_mean) / self.camera_scale
+
+    def projection(self, numbers: Tensor, azimuth: Tensor) -> Tensor:
+        """(B, 3, 4) that has these standardised numbers (B, 12)."""
+        return turned_camera((numbers * self.camera_scale + self.camera_mean).unflatten(1, (3, 4)), -azimuth)
 
 
 def _norm(channels: int) -> nn.GroupNorm:

@@ -25,8 +25,8 @@ _DECIDED = 16.0  # sharpness of the soft choice of a branch
 
 @dataclass(frozen=True)
 class LossWeights:
-    """λ of equation 4, and of L_2: λ_C, λ_S, λ_A (codes) and λ_P. Ours are light and field (see `FitStage`), and
-    balance (see `stage1`)."""
+    """λ of equation 4, and of L_2: λ_C, λ_S, λ_A (codes) and λ_P. Ours are azimuth, light and field (see `FitStage`),
+    and balance (see `stage1`)."""
 
     image: float = 1.0
     silhouette: float = 1.0
@@ -35,6 +35,7 @@ class LossWeights:
     white: float = 0.1
     codes: float = 1.0
     camera: float = 1.0
+    azimuth: float = 0.5
     light: float = 0.3
     field: float = 10.0
     balance: float = 0.01

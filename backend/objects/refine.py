@@ -12,8 +12,9 @@ from torch import Tensor
 from .encoder import Fit, ImageEncoder
 from .losses import LossWeights
 from .network import Codes, JointField
-from .rendering import Search
+from .rendering import Search, valid_camera
 from .stages import picture_losses, reduced
+from .symmetry import azimuth_of
 
 STEPS = 30
 SIDE = 32  # pixels of the rendered picture
@@ -27,12 +28,13 @@ def refined(
 ) -> Fit:
     """The best fit met on the way. linear: (1, S, S, 3) the crop; mask: (1, S, S) in [0, 1]."""
     true, mask = reduced(linear, mask, SIDE)
-    start = [*fit.codes, (fit.matrix.flatten(1) - encoder.camera_mean) / encoder.camera_scale, fit.light]
+    azimuth = azimuth_of(valid_camera(fit.matrix))
+    start = [*fit.codes, encoder.numbers(fit.matrix, azimuth), fit.light]
     free = [x.detach().clone().requires_grad_() for x in start]
     descent = torch.optim.Adam([x for x in free if x.numel()], RATE)
     best, least = fit, torch.inf
     for step in range(steps + 1):
-        matrix = (free[3] * encoder.camera_scale + encoder.camera_mean).unflatten(1, (3, 4))
+        matrix = encoder.projection(free[3], azimuth)
         now = Fit(Codes(*free[:3]), matrix, free[4], fit.features)
         terms = picture_losses(field, now.codes, matrix, now.light, true, mask, LossWeights(), SEARCH)
         wrong = torch.stack(list(terms.values())).sum()

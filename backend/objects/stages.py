@@ -25,11 +25,11 @@ from ..training import RunPlan
 from . import losses
 from .code_space import CodeSpace
 from .dataset import ObjectData, PictureBatch, PointBatch, picture_batch, point_batch
-from .encoder import ImageEncoder
+from .encoder import ImageEncoder, Views
 from .losses import LossWeights
 from .network import Codes, CodeTable, JointField, ObjectConfig, VoxelEncoder
 from .rendering import Search, pixel_grid, render, valid_camera
-from .symmetry import turned_cameras, turned_lights
+from .symmetry import alike_azimuths, azimuth_of, turned_light
 from .voxels import SIDE
 
 
@@ -140,7 +140,7 @@ class FitStage:
         """L_2. λ_C, λ_S and λ_A are taken over the variance of their codes, so that none drowns another.
 
         Not all of a code matters alike to the object, so the field at points of the shape is compared as well; and of
-        viewpoints that show a symmetric object alike (`symmetry`), the nearest is the true one.
+        azimuths that show a symmetric object alike (`symmetry`), all are right, and the likeliest has the true numbers.
         """
         weights = self.plan.losses
         with self.plan.half(batch.picture.device):
@@ -152,11 +152,14 @@ class FitStage:
             for name, spread in zip(Codes._fields, self.spread, strict=True)
             if name in distance
         }
-        errors = self.encoder.camera_errors(fit.matrix[:, None], turned_cameras(batch.matrix))
-        nearest, turn = torch.where(batch.alike, errors, torch.inf).min(1)
-        found["camera"] = weights.camera * nearest.mean()
+        true = azimuth_of(batch.matrix)
+        right = torch.where(alike_azimuths(true, batch.alike), fit.views.logits, -torch.inf)
+        found["azimuth"] = weights.azimuth * (fit.views.logits.logsumexp(1) - right.logsumexp(1)).mean()
+        seen_from = right.argmax(1)
+        numbers = fit.views.numbers[torch.arange(len(true)), seen_from]
+        found["camera"] = weights.camera * F.mse_loss(numbers, self.encoder.numbers(batch.matrix, true))
         if weights.light:
-            found["light"] = weights.light * F.mse_loss(fit.light, turned_lights(batch.light, turn))
+            found["light"] = weights.light * F.mse_loss(fit.views.light, turned_light(batch.light, true))
         if batch.points is not None:
             p = batch.points
             with self.plan.half(p.points.device):
@@ -166,8 +169,8 @@ class FitStage:
             part = slice(0, self.plan.pictures)
             true, mask = reduced(batch.linear[part], batch.mask[part], self.plan.rendered)
             pixels = pixel_grid(self.plan.rendered, true.device)
-            camera, light = valid_camera(fit.matrix[part]), fit.light[part]
-            seen = render(self.field, fit.codes.rows(part), camera, light, pixels, self.plan.search)
+            matrix, light = self.encoder.seen(Views(*(view[part] for view in fit.views)), seen_from[part])
+            seen = render(self.field, fit.codes.rows(part), valid_camera(matrix), light, pixels, self.plan.search)
             found["image"] = weights.image * losses.photometric(seen.image, true.flatten(1, 2), mask.flatten(1))
         return found
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns about the vertical axis that bring an object onto itself: its pictures cannot tell such viewpoints apart.
+"""Turns of an object about its vertical axis, and which of them bring it onto itself.
 
-A network that is asked for the one azimuth which the camera happened to have learns the mean of all that look the same,
-and that is no camera. Stage 2 therefore compares with the nearest of them, and the azimuth error counts from it.
+A picture cannot tell the viewpoints apart from which an object looks the same. A network that is asked for the one
+azimuth which the camera happened to have learns the mean of them all, and that is no camera. So any of them is right
+in stage 2, and the azimuth error counts from the nearest.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import torch
 from .harmonics import harmonics_of
 from .voxels import NEAR, centres
 
-TURNS = 8  # of 45 degrees
+AZIMUTHS = 16  # turns that are known, of 22.5 degrees
+TURNS = 8  # those that may bring an object onto itself, of 45 degrees
 SAME = 0.99  # share of a turned object's voxels that must meet its own
 
 
 def _turns() -> np.ndarray:
-    angle = np.arange(TURNS) * (2 * np.pi / TURNS)
-    zero, one, s, c = np.zeros(TURNS), np.ones(TURNS), np.sin(angle), np.cos(angle)
-    return np.stack([c, zero, s, zero, one, zero, -s, zero, c], 1).reshape(TURNS, 3, 3)
+    angle = np.arange(AZIMUTHS) * (2 * np.pi / AZIMUTHS)
+    zero, one, s, c = np.zeros(AZIMUTHS), np.ones(AZIMUTHS), np.sin(angle), np.cos(angle)
+    return np.stack([c, zero, s, zero, one, zero, -s, zero, c], 1).reshape(AZIMUTHS, 3, 3)
 
 
 def _light_turns(turns: np.ndarray) -> np.ndarray:
@@ -43,7 +45,7 @@ def symmetries(grid: np.ndarray, albedo: np.ndarray) -> np.ndarray:
     colour = albedo[grid[tuple(where.T)].astype(int) - 1]
     found = np.ones(TURNS, bool)
     for k in range(1, TURNS):
-        turned = centres(where, len(grid)) @ ROTATIONS[k].T
+        turned = centres(where, len(grid)) @ ROTATIONS[k * AZIMUTHS // TURNS].T
         index = np.floor((turned + 1) * (len(grid) / 2)).astype(int).clip(0, len(grid) - 1)
         met = grid[tuple(index.T)]
         same = (met > 0) & (np.abs(albedo[met.astype(int) % NEAR - 1] - colour).max(1) < 0.02)
@@ -51,13 +53,27 @@ def symmetries(grid: np.ndarray, albedo: np.ndarray) -> np.ndarray:
     return found
 
 
-def turned_cameras(matrix: torch.Tensor) -> torch.Tensor:
-    """(B, 3, 4) projections → (B, TURNS, 3, 4) of the object turned: P[Rx, 1]."""
-    turns = torch.from_numpy(ROTATIONS).to(matrix)
-    left = matrix[:, None, :, :3] @ turns
-    return torch.cat([left, matrix[:, None, :, 3:].expand(-1, TURNS, -1, -1)], -1)
+def turned_camera(matrix: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
+    """(B, 3, 4) projections of the object turned by `turn` (B,), in 22.5 degrees: P[Rx, 1]."""
+    rotation = torch.from_numpy(ROTATIONS).to(matrix)[turn % AZIMUTHS]
+    return torch.cat([matrix[..., :3] @ rotation, matrix[..., 3:]], -1)
 
 
-def turned_lights(light: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
+def turned_light(light: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
     """(B, 9, 3) light that shades the object turned (B,) as `light` shades it: H(Rn) · L = H(n) · L'."""
-    return torch.from_numpy(_LIGHT).to(light)[turn] @ light
+    return torch.from_numpy(_LIGHT).to(light)[turn % AZIMUTHS] @ light
+
+
+def azimuth_of(matrix: torch.Tensor) -> torch.Tensor:
+    """(B,) int64 of the nearest of the `AZIMUTHS` from which projections (B, 3, 4) see an object: the turn that brings
+    the camera to its front."""
+    centre = -torch.linalg.solve(matrix[..., :3].double(), matrix[..., 3:].double())[..., 0]
+    step = 2 * torch.pi / AZIMUTHS
+    return torch.round(torch.atan2(centre[..., 0], centre[..., 2]) / step).long() % AZIMUTHS
+
+
+def alike_azimuths(azimuth: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
+    """(B, AZIMUTHS) bool: from where objects look as from `azimuth` (B,), with `symmetries` (B, TURNS)."""
+    found = torch.zeros(len(azimuth), AZIMUTHS, dtype=torch.bool, device=azimuth.device)
+    turn = torch.arange(TURNS, device=azimuth.device) * (AZIMUTHS // TURNS)
+    return found.scatter(1, (azimuth[:, None] - turn) % AZIMUTHS, alike)

@@ -16,8 +16,8 @@ from PIL import Image
 
 from backend.images import srgb_decode
 from backend.objects import objects, views
-from backend.objects.encoder import Fit
-from backend.objects.network import Codes
+from backend.objects.encoder import Fit, ImageEncoder
+from backend.objects.network import Codes, ObjectConfig
 from backend.objects.projection import cropped, pixel_rays, project, projection
 from backend.objects.public import cut_out
 from backend.objects.refine import refined
@@ -64,7 +64,7 @@ def network_that_sees(photograph: Photograph, mask: np.ndarray) -> SimpleNamespa
     _, _, middle, half = cut_out(photograph.encoded, mask)
     longer = SIZE[0] / 2
     matrix = cropped(whole_picture(), (middle - np.array(SIZE) / 2) / longer, half / longer)
-    encoder = SimpleNamespace(camera_mean=torch.zeros(12), camera_scale=torch.ones(12))
+    encoder = ImageEncoder(ObjectConfig(encoder_width=8, head_width=8))
     config = SimpleNamespace(sees_mask=True, categories=("table", "car"))
     fit = Fit(egg_codes(), torch.tensor(matrix).float()[None], torch.tensor(LIGHT)[None], ())
 

@@ -10,9 +10,17 @@ import torch
 from backend.objects import metrics, views
 from backend.objects.evaluate import symmetries_of
 from backend.objects.harmonics import directional
-from backend.objects.projection import projection
+from backend.objects.projection import projection, viewpoint
 from backend.objects.shapes import make_shape
-from backend.objects.symmetry import TURNS, symmetries, turned_cameras, turned_lights
+from backend.objects.symmetry import (
+    AZIMUTHS,
+    TURNS,
+    alike_azimuths,
+    azimuth_of,
+    symmetries,
+    turned_camera,
+    turned_light,
+)
 from backend.rays.scene import RayScene
 
 
@@ -36,13 +44,31 @@ def test_a_turned_camera_and_light_give_the_same_picture():
     matrix = projection(0.4, 0.3, 0.02, 4.0, 0.6)
     light = directional(np.array([0.6, 0.48, 0.64]), np.array([1.0, 0.8, 0.6]))
     first = views.shade(views.see(shape, scene, matrix, 64), light)
-    cameras = turned_cameras(torch.from_numpy(matrix)[None])[0].numpy()
-    for turn in (0, 2, 4, 6):
-        turned = turned_lights(torch.from_numpy(light)[None], torch.tensor([turn]))[0].numpy()
-        again = views.shade(views.see(shape, scene, cameras[turn], 64), turned)
+    for turn in torch.arange(0, AZIMUTHS, 4):
+        camera = turned_camera(torch.from_numpy(matrix)[None], turn[None])[0].numpy()
+        turned = turned_light(torch.from_numpy(light)[None], turn[None])[0].numpy()
+        again = views.shade(views.see(shape, scene, camera, 64), turned)
         assert np.abs(again - first).mean() < 0.03 * first.mean()
-    wrong = views.shade(views.see(shape, scene, cameras[2], 64), light)
-    assert np.abs(wrong - first).mean() > 0.1 * first.mean()
+        if turn == 4:
+            wrong = views.shade(views.see(shape, scene, camera, 64), light)
+            assert np.abs(wrong - first).mean() > 0.1 * first.mean()
+
+
+def test_the_azimuth_is_the_turn_that_brings_the_camera_to_the_front():
+    azimuth = np.array([0.3, 1.2, -2.0, 3.1])
+    matrix = torch.from_numpy(np.stack([projection(a, 0.4, 0.05, 4.0, 0.6) for a in azimuth]))
+    number = azimuth_of(matrix)
+    assert number.tolist() == np.round(azimuth / (np.pi / 8)).astype(int).__mod__(16).tolist()
+    before = [viewpoint(m.numpy())[0] for m in turned_camera(matrix, number)]
+    assert np.abs(before).max() <= np.pi / 16
+    torch.testing.assert_close(turned_camera(turned_camera(matrix, number), -number), matrix)
+    quarter = np.zeros((4, TURNS), bool)
+    quarter[:, [0, 2]] = True
+    turned = turned_camera(matrix, torch.tensor([4] * 4))  # two of TURNS
+    expected = torch.zeros(4, AZIMUTHS, dtype=torch.bool)
+    for seen in (number, azimuth_of(turned)):
+        expected[torch.arange(4), seen] = True
+    assert (alike_azimuths(number, torch.from_numpy(quarter)) == expected).all()
 
 
 @pytest.mark.parametrize(("found", "error"), [(10, 10), (100, 80), (170, 10), (-95, 85)])
