@@ -186,4 +186,5 @@ project from random weights on objects and pictures that it made itself. Licence
 
 {data_cards(data)}"""
     trained = {"steps": {str(k): s["step"] for k, s in steps.items()}}
-    save_model(target, "reconstructor", network, {"network": config.to_json(), "trained": trained}, card)
+    config_and_steps = {"network": config.to_json(), "trained": trained}
+    save_model(target, "reconstructor", network, config_and_steps, card, eight_bit=True)
