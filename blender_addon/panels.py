@@ -105,9 +105,15 @@ class PENUMBRA_PT_reshape(bpy.types.Panel):  # noqa: N801
         layout, mesh = self.layout, context.object.data
         layout.use_property_split = True
         layout.use_property_decorate = False
-        layout.prop(mesh.penumbra_shape, "sliders", slider=True)
-        layout.prop(mesh.penumbra_shape, "toward")
-        layout.prop(mesh.penumbra_shape, "amount", slider=True)
+        column = layout.column()
+        try:
+            reshape.check([mesh])
+        except PenumbraError as problem:  # sliders that nothing follows
+            _draw_problem(layout, context, problem, job_failed=False)
+            column.enabled = False
+        column.prop(mesh.penumbra_shape, "sliders", slider=True)
+        column.prop(mesh.penumbra_shape, "toward")
+        column.prop(mesh.penumbra_shape, "amount", slider=True)
         layout.operator("penumbra.reshape_object", icon="FILE_REFRESH")
         row = layout.row(align=True)
         row.operator("penumbra.exchange_codes", text="Exchange Shape").what = "SHAPE"

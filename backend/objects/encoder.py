@@ -45,7 +45,7 @@ class Fit(NamedTuple):
     matrix: Tensor
     light: Tensor
     features: tuple[Tensor, Tensor, Tensor]
-    views: Views | None = None
+    views: Views
 
 
 class Block(nn.Module):
@@ -107,8 +107,7 @@ class ImageEncoder(nn.Module):
         codes = Codes(out["category"], out["shape"], out["albedo"])
         logits, numbers = out["camera"].unflatten(1, (AZIMUTHS, 13)).split([1, 12], -1)
         views = Views(logits[..., 0], numbers, out["light"].unflatten(1, (9, 3)))
-        fit = Fit(codes, *self.seen(views, views.logits.argmax(1)), (features[0], features[1], features[2]))
-        return fit._replace(views=views)
+        return Fit(codes, *self.seen(views, views.logits.argmax(1)), (features[0], features[1], features[2]), views)
 
     def seen(self, views: Views, azimuth: Tensor) -> tuple[Tensor, Tensor]:
         """Projections (B, 3, 4) and lights (B, 9, 3) with the object seen from `azimuth` (B,)."""

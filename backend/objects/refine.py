@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Test-time refinement of one fit by the paper's self-supervised losses (equation 4); it never ends worse by them.
 
-The local feature consistency compares several pictures of a category, so it has nothing to say of one.
+The azimuth is chosen by them too, among the likely ones. The local feature consistency compares several pictures of a
+category, so it has nothing to say of one.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -21,6 +24,23 @@ SIDE = 32  # pixels of the rendered picture
 RATE = 0.02
 NEAR = 0.02  # weight of the squared way from the encoder's codes
 SEARCH = Search(24, 5)
+CANDIDATES = 4  # azimuths that are rendered
+EVIDENCE = 0.02  # what a tenfold likelihood of an azimuth weighs beside the losses
+
+
+@torch.no_grad()
+def best_seen(field: JointField, encoder: ImageEncoder, fit: Fit, linear: Tensor, mask: Tensor) -> Fit:
+    """The fit from the azimuth whose rendered picture is most like the true one. linear, mask: as in `refined`."""
+    true, mask = reduced(linear, mask, SIDE)
+    likelihood = fit.views.logits.log_softmax(1)[0] / math.log(10)
+    best, least = fit, torch.inf
+    for azimuth in likelihood.topk(CANDIDATES).indices:
+        matrix, light = encoder.seen(fit.views, azimuth[None])
+        terms = picture_losses(field, fit.codes, matrix, light, true, mask, LossWeights(), SEARCH)
+        wrong = float(torch.stack(list(terms.values())).sum()) - EVIDENCE * float(likelihood[azimuth])
+        if wrong < least:
+            best, least = fit._replace(matrix=matrix, light=light), wrong
+    return best
 
 
 def refined(
@@ -35,12 +55,13 @@ def refined(
     best, least = fit, torch.inf
     for step in range(steps + 1):
         matrix = encoder.projection(free[3], azimuth)
-        now = Fit(Codes(*free[:3]), matrix, free[4], fit.features)
+        now = fit._replace(codes=Codes(*free[:3]), matrix=matrix, light=free[4])
         terms = picture_losses(field, now.codes, matrix, now.light, true, mask, LossWeights(), SEARCH)
         wrong = torch.stack(list(terms.values())).sum()
         if float(wrong.detach()) < least:
             kept = Codes(*(code.detach().clone() for code in now.codes))
-            best, least = Fit(kept, matrix.detach(), now.light.detach().clone(), fit.features), float(wrong.detach())
+            best = fit._replace(codes=kept, matrix=matrix.detach(), light=now.light.detach().clone())
+            least = float(wrong.detach())
         if step < steps:
             near = torch.stack([(a - b).square().sum() for a, b in zip(free[:3], start[:3], strict=True)]).sum()
             descent.zero_grad()
