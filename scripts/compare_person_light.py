@@ -18,7 +18,7 @@ from backend.images import srgb_decode, srgb_encode
 from backend.protocol import Camera, Mesh
 from backend.rays.camera import crop_camera, pixel_centres, primary_rays
 from backend.rays.scene import RayScene
-from backend.shading import evaluate, moments, person_light, traced
+from backend.shading import evaluate, methods, moments, person_light, traced
 from backend.shading.crop import CROP
 from backend.shading.dataset import Frame
 from backend.shading.environments import Environment, sample
@@ -169,7 +169,7 @@ def compare(network: ProbeNet, sources: Sources, count: int, moved: list[int], s
 def _measured(scene: Scene, probe: LightProbe) -> dict[str, float]:
     """The errors of the light, and of the other person's shading by it."""
     frame = scene.frame
-    shading = evaluate.by_probe(probe, frame).shading
+    shading = methods.by_probe(probe, frame).shading
     true, albedo = frame.shading[0].astype(np.float64), frame.albedo.astype(np.float64)
     errors = evaluate.measure(shading, true, albedo, frame.alpha / 255)
     return {**errors, **evaluate.direction_errors(probe.dominant_direction, scene.truth)}

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from numpy.core import multiarray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -38,17 +39,18 @@ class SparseMatrix(Record):
     """Stands in for SciPy's compressed sparse columns."""
 
 
+_MULTIARRAY = vars(multiarray)
 KNOWN: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): np.core.multiarray._reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): np.core.multiarray._reconstruct,
-    ("numpy.core.multiarray", "scalar"): np.core.multiarray.scalar,
-    ("numpy._core.multiarray", "scalar"): np.core.multiarray.scalar,
+    ("numpy.core.multiarray", "_reconstruct"): _MULTIARRAY["_reconstruct"],
+    ("numpy._core.multiarray", "_reconstruct"): _MULTIARRAY["_reconstruct"],
+    ("numpy.core.multiarray", "scalar"): _MULTIARRAY["scalar"],
+    ("numpy._core.multiarray", "scalar"): _MULTIARRAY["scalar"],
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("scipy.sparse.csc", "csc_matrix"): SparseMatrix,
     ("scipy.sparse._csc", "csc_matrix"): SparseMatrix,
-    ("copy_reg", "_reconstructor"): copyreg._reconstructor,
-    ("copyreg", "_reconstructor"): copyreg._reconstructor,
+    ("copy_reg", "_reconstructor"): vars(copyreg)["_reconstructor"],
+    ("copyreg", "_reconstructor"): vars(copyreg)["_reconstructor"],
     ("_codecs", "encode"): _codecs.encode,  # how Python 3 writes the bytes of an array
     ("__builtin__", "object"): object,
     ("builtins", "object"): object,

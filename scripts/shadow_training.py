@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import cast
 
+from torch import nn
 from torch.utils.data import ConcatDataset
 
 from backend import device as devices
@@ -66,10 +67,14 @@ def shadow(options: argparse.Namespace) -> None:
     trainer = train.Trainer(plan, options.out, devices.pick(options.device), _predictors(options), generator)
     if trainer.run.done < 1:
         data = ConcatDataset([_data(folder, size) for folder in options.data])
-        print(f"{len(data)} tuples; {sum(p.numel() for p in trainer.parameters) / 1e6:.2f} million weights to train")
+        print(f"{len(data)} tuples; {_learning(trainer.network) / 1e6:.2f} million weights to train")
         train.train(trainer, data, options.workers, options.report)
     if options.export:
         train.export(trainer, options.export, options.data, run_options.command())
+
+
+def _learning(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def _predictors(options: argparse.Namespace) -> ShadowPredictors:

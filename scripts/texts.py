@@ -101,7 +101,7 @@ def _no_texts(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _operator_tooltip(node: ast.ClassDef) -> Iterator[str]:
-    assigned = {target.id for part in node.body if isinstance(part, ast.Assign) for target in part.targets}
+    assigned = {ast.unparse(target) for part in node.body if isinstance(part, ast.Assign) for target in part.targets}
     if "_OT_" in node.name and "bl_description" not in assigned:
         yield (ast.get_docstring(node) or "").removesuffix(".")
 
