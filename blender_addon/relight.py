@@ -83,7 +83,6 @@ class Kept:
     shadow: KeptShadow | None = None
     _even: tuple[bytes, np.ndarray] | None = field(default=None, repr=False)
     _around: tuple[np.ndarray, Surroundings] | None = field(default=None, repr=False)
-    _moving: KeptShadow | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, folder: Path, number: int) -> Kept:
@@ -104,17 +103,12 @@ class Kept:
     def _shadows(self, light: Light, moves: bool) -> dict[str, np.ndarray]:
         if self.shadow is None:
             return {}
-        kept = self._coarser() if moves else self.shadow
+        kept = self.shadow.coarser if moves else self.shadow
         parts = kept.ratios(light.radiance, light.constant, light.lamps)
         own = {f"shadow{i}": part for i, part in enumerate(parts, 1)} if len(parts) > 1 else {}
         opaque = np.ones((*self.valid.shape, 1), np.float32)
         whole = {"shadow": np.prod(parts, 0)} | own
         return {role: np.concatenate([ratio, opaque], -1) for role, ratio in whole.items()}
-
-    def _coarser(self) -> KeptShadow:
-        if self._moving is None:
-            self._moving = self.shadow.coarser
-        return self._moving
 
     def image(self, light: Light) -> np.ndarray:
         """(H, W, 4) shading, 1 outside the character's coverage."""

@@ -18,13 +18,13 @@ from ..shading.probe import LightProbe
 from ..shading.probe_fit import disc, fibonacci_sphere
 from ..shading.visibility import SLOTS, RayStarts, edge_aware_mean
 from .ground import Receiver, find_receiver, ground_height
+from .recast import FAINTEST, LEAST, without_the_faintest
 from .smooth import SHARE, caster_distance, enlarge, smooth
 
 OTHERS = (RECEIVER, PROP, HOLDOUT)
 SKY_RAYS = 24  # a pixel, each slot of a 4 × 4 tile its own: together 384
 SUN_RAYS = 8
 PREVIEW = 135  # rows of points, at least, that find where there is a shadow at all
-FAINTEST = 0.0015  # a shadow fainter than this is none; from four times that on it is itself
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def cast_shadow(
         if shaded.any():
             part = replace(receiver, valid=shaded)
             ratio[shaded], sky[part.halved.valid] = _full_resolution(scene, part, directions, colours, probe.constant)
-    return Cast(_without_the_faintest(ratio), half, sky[half.valid])
+    return Cast((1 - without_the_faintest(1 - ratio)).astype(np.float32), half, sky[half.valid])
 
 
 def cast_shadows(
@@ -214,11 +214,4 @@ def _light(
 def _ratio(arriving: np.ndarray, available: np.ndarray, constant: np.ndarray) -> np.ndarray:
     """(N, 3); 1 where there is no light to take away. Not 0 in the deepest shadow: the ratio is divided by, too."""
     available = available + constant
-    return np.where(available > 1e-6, np.clip((arriving + constant) / np.maximum(available, 1e-6), 1e-3, 1), 1)
-
-
-def _without_the_faintest(ratio: np.ndarray) -> np.ndarray:
-    """The ratio with shadows too faint to see faded to exactly 1, without a step."""
-    depth = (1 - ratio).max(-1, keepdims=True)
-    ramp = np.clip((depth - FAINTEST) / (3 * FAINTEST), 0, 1)
-    return (1 - (1 - ratio) * (ramp * ramp * (3 - 2 * ramp))).astype(np.float32)
+    return np.where(available > 1e-6, np.clip((arriving + constant) / np.maximum(available, 1e-6), LEAST, 1), 1)

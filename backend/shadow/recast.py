@@ -6,6 +6,7 @@ Blender imports this module to let the shadow follow a dragged sun without the b
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,7 @@ class KeptShadow:
             normals = kept["normals"].astype(np.float32)
         return cls(shape, 2, valid, points, normals, sky, occluders, None if np.isnan(angle) else angle)
 
-    @property
+    @functools.cached_property
     def coarser(self) -> KeptShadow:
         """With half as many rows and columns, for a shadow that moves."""
         rows, columns = np.nonzero(self.valid)
@@ -90,7 +91,7 @@ class KeptShadow:
         for share, (vertices, triangles) in zip(self.sky, self.occluders, strict=True):
             sky = sky * share
             for i, sun in enumerate(suns):
-                if direct[i].any():
+                if direct[i].any() and len(triangles):
                     angle = sun.half_angle if self.half_angle is None else self.half_angle
                     direct[i] = direct[i] * self._passing(vertices[triangles], sun.direction, angle)
             after = sky + sum(direct) + np.float32(constant)
@@ -111,10 +112,8 @@ class KeptShadow:
 
     def _image(self, ratio: np.ndarray) -> np.ndarray:
         """(H, W, 3) from the points' (N, 3), linear between them; what is too faint to see fades to exactly 1."""
-        depth = 1 - np.clip(ratio, LEAST, 1)
-        ramp = np.clip((depth.max(-1, keepdims=True) - FAINTEST) / (3 * FAINTEST), 0, 1)
         small = np.zeros((*self.valid.shape, 3), np.float32)
-        small[self.valid] = depth * ramp * ramp * (3 - 2 * ramp)
+        small[self.valid] = without_the_faintest(1 - np.clip(ratio, LEAST, 1))
         image = np.ones((*self.shape, 3), np.float32)
         rows, columns = (np.flatnonzero(small.any((1 - axis, 2))) for axis in (0, 1))
         if len(rows):
@@ -154,6 +153,12 @@ class KeptShadow:
         hidden = np.where(apart > 0, _sum(covered, at, half) / (4 * half * half), 0)
         passing[near, 0] = 1 - np.clip(hidden, 0, 1)
         return passing
+
+
+def without_the_faintest(depth: np.ndarray) -> np.ndarray:
+    """Depths (…, 3) of a shadow, 1 less the ratio, with those too faint to see faded to exactly 0, without a step."""
+    ramp = np.clip((depth.max(-1, keepdims=True) - FAINTEST) / (3 * FAINTEST), 0, 1)
+    return depth * (ramp * ramp * (3 - 2 * ramp))
 
 
 def _points(valid: np.ndarray, depth: np.ndarray, unproject: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
