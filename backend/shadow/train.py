@@ -127,8 +127,8 @@ class Trainer(Learner):
     def _generate(self, batch: Batch) -> dict[str, Tensor]:
         generator = self.generator
         assert generator is not None
-        c = condition(self.predictors, (batch.composite, batch.object, batch.points, batch.valid))
-        c = told(c, batch, (torch.rand(len(batch.known), device=self.device) < TOLD) & (batch.known > 0))
+        which = (torch.rand(len(batch.known), device=self.device) < TOLD) & (batch.known > 0)
+        c = conditions(self.predictors, batch, which)
         terms = {"noise": generator.noise_loss(batch.target, batch.ratio, c)}
         # The post-processing network learns on shadows that are as wrong as generated ones: blurred, too weak.
         ratio, logits = generator.post(spoil(batch.ratio), batch.composite, batch.object)
@@ -150,21 +150,18 @@ class Trainer(Learner):
         return {"network": (self.generator or self.predictors).config.to_json()}
 
 
-def told(c: Conditions, batch: Batch, which: Tensor) -> Conditions:
-    """Of the examples `which` (B,) the true mask and light in place of the predicted ones, and sure of both: as it is
-    where the scene is known."""
-
-    def chosen(true: Tensor, predicted: Tensor) -> Tensor:
-        return torch.where(which.view(-1, *[1] * (predicted.ndim - 1)), true, predicted)
-
-    sure = torch.ones_like(c.mask_quality)
-    return dataclasses.replace(
-        c,
-        mask=chosen(batch.shadow * (1 - batch.object), c.mask),
-        light=chosen(batch.light, c.light),
-        mask_quality=chosen(sure, c.mask_quality),
-        light_quality=chosen(sure, c.light_quality),
-    )
+def conditions(predictors: ShadowPredictors, batch: Batch, told: Tensor) -> Conditions:
+    """What the predictors make of the examples; of those that are `told` (B,) the true mask and light, and sure of
+    both, as it is where the scene is known."""
+    pictures = batch.composite, batch.object, batch.points, batch.valid
+    sure, mask = torch.ones_like(batch.known), batch.shadow * (1 - batch.object)
+    c = Conditions(batch.composite, hint(*pictures), mask, batch.light.clone(), sure, sure.clone())
+    rest = ~told
+    if rest.any():  # the predictors take half a step's time
+        predicted = condition(predictors, tuple(x[rest] for x in pictures))
+        for name in ("mask", "light", "light_quality", "mask_quality"):
+            getattr(c, name)[rest] = getattr(predicted, name).to(getattr(c, name).dtype)
+    return c
 
 
 def spoil(ratio: Tensor) -> Tensor:
