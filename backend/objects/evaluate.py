@@ -18,7 +18,6 @@ from .encoder import ImageEncoder
 from .meshing import extract
 from .network import Codes, JointField
 from .projection import viewpoint
-from .refine import best_seen
 from .rendering import valid_camera
 from .shapes import LABELS, make_shape
 from .symmetry import symmetries
@@ -39,7 +38,6 @@ def from_pictures(
         batch = picture_batch(data, [(row, 0)], defaultdict(int, numbers), sees_mask=field.config.sees_mask)
         with torch.no_grad():
             fit = encoder(batch.picture.to(device))
-        fit = best_seen(field, encoder, fit, batch.linear.to(device), batch.mask.to(device))
         figures = _surface_figures(field, fit.codes, category, data.seed[row], side, points)
         true = data.matrix(row, 0)
         if true is not None:

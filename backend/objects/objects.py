@@ -34,7 +34,7 @@ from .pictures import standard_camera, studio_light, views_of
 from .projection import cropped
 from .public import cut_out
 from .reconstructor import Reconstructor
-from .refine import best_seen, refined
+from .refine import refined
 from .rendering import valid_camera
 from .silhouette import Box, is_cut, silhouette
 
@@ -81,10 +81,9 @@ def find_object(
     device = network.encoder.camera_mean.device
     with torch.no_grad():
         fit = network(torch.from_numpy(encoder_input(rgb, coverage, network.config.sees_mask))[None].to(device))
-    linear, alpha = (torch.from_numpy(x).float()[None].to(device) for x in (srgb_decode(rgb / 255), coverage / 255))
-    fit = best_seen(network.field, network.encoder, fit, linear, alpha)
     if refine:
         progress("Refining", 0.2)
+        linear, alpha = (torch.from_numpy(x).float()[None].to(device) for x in (srgb_decode(rgb / 255), coverage / 255))
         fit = refined(network.field, network.encoder, fit, linear, alpha)
     progress("Making the mesh", 0.6)
     mesh = extract(network.field, fit.codes, side)

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Test-time refinement of one fit by the paper's self-supervised losses (equation 4); it never ends worse by them.
 
-The azimuth is chosen by them too, among the likely ones. The local feature consistency compares several pictures of a
-category, so it has nothing to say of one.
+The local feature consistency compares several pictures of a category, so it has nothing to say of one.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
@@ -24,23 +21,6 @@ SIDE = 32  # pixels of the rendered picture
 RATE = 0.02
 NEAR = 0.02  # weight of the squared way from the encoder's codes
 SEARCH = Search(24, 5)
-CANDIDATES = 4  # azimuths that are rendered
-EVIDENCE = 0.02  # what a tenfold likelihood of an azimuth weighs beside the losses
-
-
-@torch.no_grad()
-def best_seen(field: JointField, encoder: ImageEncoder, fit: Fit, linear: Tensor, mask: Tensor) -> Fit:
-    """The fit from the azimuth whose rendered picture is most like the true one. linear, mask: as in `refined`."""
-    true, mask = reduced(linear, mask, SIDE)
-    likelihood = fit.views.logits.log_softmax(1)[0] / math.log(10)
-    best, least = fit, torch.inf
-    for azimuth in likelihood.topk(CANDIDATES).indices:
-        matrix, light = encoder.seen(fit.views, azimuth[None])
-        terms = picture_losses(field, fit.codes, matrix, light, true, mask, LossWeights(), SEARCH)
-        wrong = float(torch.stack(list(terms.values())).sum()) - EVIDENCE * float(likelihood[azimuth])
-        if wrong < least:
-            best, least = fit._replace(matrix=matrix, light=light), wrong
-    return best
 
 
 def refined(

@@ -20,15 +20,14 @@ from backend.objects.encoder import Fit, ImageEncoder, Views
 from backend.objects.network import Codes, ObjectConfig
 from backend.objects.projection import cropped, pixel_rays, project, projection
 from backend.objects.public import cut_out
-from backend.objects.refine import SEARCH, best_seen, refined
-from backend.objects.rendering import pixel_grid, render, valid_camera
+from backend.objects.refine import refined
 from backend.objects.silhouette import is_cut, silhouette
 from backend.objects.symmetry import AZIMUTHS, azimuth_of, turned_light
 from backend.photograph import Photograph, read_photograph
 from backend.protocol import PenumbraError
 from backend.rays.scene import RayScene
 
-from .fields import COLOURS, EggField, egg_codes, egg_shape
+from .fields import EggField, egg_codes, egg_shape
 
 SIZE = (480, 270)
 LIGHT = views.random_light(np.random.default_rng(3)).astype(np.float32)
@@ -126,28 +125,6 @@ def test_refinement_finds_size_and_camera_and_is_never_worse(photograph):
     assert abs(float(found.codes.shape) - 1) < 0.07
     same = refined(network.field, network.encoder, true, linear, cover, 0)
     torch.testing.assert_close(same.matrix, true.matrix)
-
-
-class Loaf(Egg):
-    """An egg whose colour tells from where it is seen."""
-
-    def chosen_albedo(self, codes, points, branch):
-        return COLOURS[(points[..., 0] > 0).long()]
-
-
-def test_the_azimuth_is_the_one_that_looks_right(photograph):
-    network = network_that_sees(*photograph)
-    true = network(torch.zeros(1, 4, 128, 128))
-    seen = render(
-        Loaf(), true.codes, valid_camera(true.matrix), true.light, pixel_grid(128, torch.device("cpu")), SEARCH
-    )
-    linear, cover = (x.unflatten(1, (128, 128)) for x in (seen.image, seen.surface.hit.float()))
-    for turned in (4, 8):  # are likelier by the network
-        logits = true.views.logits.roll(turned, 1) + 0.5 * true.views.logits
-        misled = true._replace(views=true.views._replace(logits=logits))
-        found = best_seen(Loaf(), network.encoder, misled, linear, cover)
-        torch.testing.assert_close(found.matrix, true.matrix, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(found.light, true.light, atol=1e-4, rtol=1e-4)
 
 
 def test_masks_come_from_alpha_files_and_boxes(photograph, tmp_path):
