@@ -15,10 +15,10 @@ from . import metrics
 from .code_fit import fit_codes
 from .dataset import ObjectData, picture_batch, point_batch
 from .encoder import ImageEncoder
-from .meshing import extract
+from .meshing import GUESSED, extract
 from .network import Codes, JointField
 from .projection import viewpoint
-from .rendering import valid_camera
+from .rendering import INSIDE, valid_camera
 from .shapes import LABELS, make_shape
 from .symmetry import symmetries
 from .voxels import NEAR, centres, piece_grid, pieces_of
@@ -38,7 +38,7 @@ def from_pictures(
         batch = picture_batch(data, [(row, 0)], defaultdict(int, numbers), sees_mask=field.config.sees_mask)
         with torch.no_grad():
             fit = encoder(batch.picture.to(device))
-        figures = _surface_figures(field, fit.codes, category, data.seed[row], side, points)
+        figures = _surface_figures(field, fit.codes, category, data.seed[row], side, points, GUESSED)
         true = data.matrix(row, 0)
         if true is not None:
             found = viewpoint(valid_camera(fit.matrix)[0].double().cpu().numpy())[0]
@@ -111,10 +111,10 @@ def table(results: list[dict]) -> str:
 
 
 def _surface_figures(
-    field: JointField, codes: Codes, category: str, seed: int, side: int, points: int
+    field: JointField, codes: Codes, category: str, seed: int, side: int, points: int, level: float = INSIDE
 ) -> dict[str, float]:
     random = np.random.default_rng(seed)
-    mesh = extract(field, codes, side)
+    mesh = extract(field, codes, side, level)
     found = metrics.mesh_surface(mesh.vertices, mesh.faces, points, random)
     return metrics.surface_scores(found, metrics.surface_of(make_shape(category, seed), points, random))
 

@@ -18,6 +18,7 @@ from ..protocol import replacing
 from .network import Codes, JointField
 from .rendering import INSIDE, normals_of
 
+GUESSED = 0.3  # surface of an object that was seen once: what may be there, as thin legs, had better be there
 _DOUBT = 0.05  # coarse voxels above it are looked at closely, with their neighbours
 
 
@@ -40,13 +41,16 @@ class ObjectMesh:
         return part_albedo(self.faces, self.albedo, self.part)
 
 
-def extract(field: JointField, codes: Codes, side: int = 128) -> ObjectMesh:
-    """The mesh of one object (codes of one row) from a grid of side³ points; empty where nothing is inside."""
+def extract(field: JointField, codes: Codes, side: int = 128, level: float = INSIDE) -> ObjectMesh:
+    """The mesh of one object (codes of one row) from a grid of side³ points; empty where nothing is inside.
+
+    level: the occupancy of its surface; see `GUESSED`.
+    """
     values = np.pad(occupancy_grid(field, codes, side), 1)  # padding closes what touches the border
-    if values.max() <= INSIDE:
+    if values.max() <= level:
         nothing = np.zeros((0, 3), np.float32)
         return ObjectMesh(nothing, np.zeros((0, 3), np.int32), nothing, nothing, np.zeros(0, np.int32))
-    vertices, faces, _, _ = marching_cubes(values, INSIDE, gradient_direction="ascent")
+    vertices, faces, _, _ = marching_cubes(values, level, gradient_direction="ascent")
     vertices = ((vertices - 0.5) * (2 / side) - 1).astype(np.float32)
     at, middle = (torch.from_numpy(x).to(codes.shape.device) for x in (vertices, vertices[faces].mean(1)))
     normals = in_chunks(at, lambda points: normals_of(field, codes, points[None], create_graph=False)[0].detach())

@@ -25,24 +25,30 @@ from .. import device as devices
 from ..images import srgb_decode, write_png
 from ..import_jobs import ObjectJob, ObjectResult
 from ..photograph import Photograph, read_photograph, upright_copy
-from ..protocol import PenumbraError, replacing, write_json
+from ..protocol import PROP, Mesh, PenumbraError, replacing, write_json
+from ..rays.scene import RayScene
 from ..weights import load_model
 from .dataset import encoder_input
 from .encoder import Fit
-from .meshing import ObjectMesh, extract, write_mesh
-from .pictures import standard_camera, studio_light, views_of
+from .harmonics import ambient
+from .meshing import GUESSED, ObjectMesh, extract, write_mesh
+from .pictures import PARTS, standard_camera, studio_light
 from .projection import cropped
 from .public import cut_out
 from .reconstructor import Reconstructor
 from .refine import refined
 from .rendering import valid_camera
 from .silhouette import Box, is_cut, silhouette
+from .views import look, shade
 
 SIDE = 128  # of the grid that the mesh is made on
 UNSURE = 0.6  # probability of a category below which it counts as unknown
 SHOWN = 128  # pixels of a picture of the sheet
 
+BACKGROUND = 0.6  # linear, of the sheet
+
 Progress = Callable[[str, float], None]
+Colour = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,10 @@ def find_object(
         linear, alpha = (torch.from_numpy(x).float()[None].to(device) for x in (srgb_decode(rgb / 255), coverage / 255))
         fit = refined(network.field, network.encoder, fit, linear, alpha)
     progress("Making the mesh", 0.6)
-    mesh = extract(network.field, fit.codes, side)
+    mesh = extract(network.field, fit.codes, side, GUESSED)
     if not len(mesh.faces):
         raise PenumbraError("No shape could be made of the object.", "Choose another picture of it.")
-    likely = network.field.classified(fit.codes).softmax(-1)[0]
+    likely = network.field.classified(fit.codes).detach().softmax(-1)[0]
     category, probability = network.config.categories[int(likely.argmax())], float(likely.max())
     matrix = _uncropped(valid_camera(fit.matrix)[0].double().cpu().numpy(), photograph, middle, half)
     notices = tuple(_notices(mask, category, probability))
@@ -164,7 +170,7 @@ def write_codes(path: Path, found: Found) -> None:
         np.savez(file, **{name: code[0].cpu().numpy() for name, code in found.fit.codes._asdict().items()})
 
 
-def write(folder: Path, found: Found, network: Reconstructor) -> None:
+def write(folder: Path, found: Found) -> None:
     """``object.glb``, ``object.obj``, ``codes.npz``, ``light.json``, ``camera.json`` and ``sheet.png``."""
     folder.mkdir(parents=True, exist_ok=True)
     scene = trimesh.Scene(parted(found.mesh))
@@ -179,7 +185,7 @@ def write(folder: Path, found: Found, network: Reconstructor) -> None:
         folder / "camera.json",
         {"matrix": found.matrix.tolist(), "category": found.category, "probability": found.probability},
     )
-    write_png(folder / "sheet.png", sheet(found, network))
+    write_png(folder / "sheet.png", sheet(found))
 
 
 def parted(mesh: ObjectMesh) -> dict[str, trimesh.Trimesh]:
@@ -198,18 +204,31 @@ def parted(mesh: ObjectMesh) -> dict[str, trimesh.Trimesh]:
     return parts
 
 
-def sheet(found: Found, network: Reconstructor) -> np.ndarray:
-    """(H, W, 3) linear: the input, it rendered again, parts, albedo, and three turned views."""
+def sheet(found: Found) -> np.ndarray:
+    """(H, W, 3) linear: the input, its mesh in its light, its parts, its albedo, and three turned views."""
     rgb, coverage = found.crop
     linear = srgb_decode(rgb / 255.0)
     linear = np.where(coverage[..., None] >= 128, linear, 0.3 * linear)
-    fit, field = found.fit, network.field
-    again = views_of(field, fit.codes, valid_camera(fit.matrix), fit.light, SHOWN)
-    turned = [
-        views_of(field, fit.codes, standard_camera(azimuth), studio_light(), SHOWN)["image"]
-        for azimuth in (35, 155, 275)
-    ]
-    return np.concatenate([linear, again["image"], again["parts"], again["albedo"], *turned], 1).astype(np.float32)
+    mesh, even = found.mesh, ambient(np.ones(3))
+    corners = mesh.normals[mesh.faces]
+    scene = RayScene([Mesh("object", PROP, mesh.vertices, mesh.faces, corners)])
+
+    def albedo(face: np.ndarray, uv: np.ndarray) -> np.ndarray:
+        weights = np.stack([1 - uv.sum(1), uv[:, 0], uv[:, 1]], 1)
+        return np.einsum("kc,kcx->kx", weights, mesh.albedo[mesh.faces[face]])
+
+    def parts(face: np.ndarray, _uv: np.ndarray) -> np.ndarray:
+        return PARTS.numpy()[mesh.part[face] % len(PARTS)]
+
+    def shown(matrix: torch.Tensor, light: np.ndarray, colour: Colour = albedo) -> np.ndarray:
+        layers = look(scene, corners, colour, matrix[0].double().cpu().numpy(), SHOWN)
+        alpha = layers.alpha[..., None]
+        return shade(layers, light) * alpha + BACKGROUND * (1 - alpha)
+
+    own, studio = valid_camera(found.fit.matrix), studio_light()[0].numpy()
+    views = [shown(own, found.light), shown(own, even, parts), shown(own, even)]
+    views += [shown(standard_camera(azimuth), studio) for azimuth in (35, 155, 275)]
+    return np.concatenate([linear, *views], 1).astype(np.float32)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -220,11 +239,12 @@ def run(arguments: argparse.Namespace) -> int:
         mask = silhouette(photograph, arguments.image, arguments.mask, box)
         network = cast(Reconstructor, load_model("reconstructor")[0]).to(devices.pick("auto"))
         found = find_object(photograph, mask, network, arguments.refine)
-        write(arguments.out, found, network)
+        write(arguments.out, found)
     except PenumbraError as problem:
         print(problem, file=sys.stderr)
         return 1
     for notice in found.notices:
         print(notice)
-    print(f"A {found.category} ({found.probability:.0%}) of {len(found.mesh.part_albedo())} parts, in {arguments.out}.")
+    parts = len(found.mesh.part_albedo())
+    print(f"{found.category.capitalize()} ({found.probability:.0%}) of {parts} parts, in {arguments.out}.")
     return 0

@@ -15,7 +15,7 @@ from ..import_jobs import EditedObject, ReshapeJob, ReshapeResult
 from ..protocol import PenumbraError
 from ..weights import load_model
 from .code_space import Edit
-from .meshing import extract, write_mesh
+from .meshing import GUESSED, extract, write_mesh
 from .network import Codes
 from .reconstructor import Reconstructor
 
@@ -29,7 +29,7 @@ def reshape(folder: Path, progress: Callable[[str, float], None]) -> ReshapeResu
     meshes = []
     for number, one in enumerate(job.objects):
         progress("Making the mesh", (number + 0.3) / len(job.objects))
-        mesh = extract(network.field, _codes(one, network, device), one.side)
+        mesh = extract(network.field, _codes(one, network, device), one.side, GUESSED)
         if not len(mesh.faces):
             raise PenumbraError("Nothing is left of the object with this shape.", "Move its sliders less.")
         meshes.append(f"mesh_{number}.npz")

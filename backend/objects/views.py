@@ -7,6 +7,7 @@ in use. Object space is the scene's space; rays are cast with Embree.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -71,17 +72,31 @@ def random_light(random: np.random.Generator) -> np.ndarray:
 
 
 def see(shape: Shape, scene: RayScene, matrix: np.ndarray, size: int = CROP) -> Layers:
-    """An object's layers in one picture, four rays a pixel. scene: holds `mesh_of(shape)` alone."""
-    origin, _ = pixel_rays(matrix, size)
+    """An object's layers in one picture. scene: holds `mesh_of(shape)` alone."""
     albedos, part_of_face = shape.albedos, shape.part_of_face
+    return look(scene, shape.corner_normals, lambda face, _: albedos[part_of_face[face]], matrix, size)
+
+
+def look(
+    scene: RayScene,
+    corner_normals: np.ndarray,
+    albedo_at: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    matrix: np.ndarray,
+    size: int = CROP,
+) -> Layers:
+    """The layers of a scene's only mesh in one picture, four rays a pixel.
+
+    corner_normals: (F, 3, 3) of the mesh. albedo_at: of triangles (K,) and places on them (K, 2), (K, 3).
+    """
+    origin, _ = pixel_rays(matrix, size)
     albedo, normal, alpha = np.zeros((size * size, 3)), np.zeros((size * size, 3)), np.zeros(size * size)
     for jitter in _JITTERS:
         directions = pixel_rays(matrix, size, np.array(jitter))[1].reshape(-1, 3)
         hits = scene.intersect(np.broadcast_to(origin, directions.shape), directions)
         seen = hits.mesh >= 0
         face = hits.triangle[seen]
-        albedo[seen] += albedos[part_of_face[face]]
-        normal[seen] += interpolated(shape.corner_normals, face, hits.uv[seen])
+        albedo[seen] += albedo_at(face, hits.uv[seen])
+        normal[seen] += interpolated(corner_normals, face, hits.uv[seen])
         alpha[seen] += 1
     covered = np.maximum(alpha, 1)[:, None]
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)

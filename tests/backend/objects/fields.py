@@ -19,8 +19,10 @@ STEEP = 12.0
 class EggField:
     """What `JointField` offers; f_S[0] scales the egg, so that there is something to differentiate."""
 
+    steep = STEEP
+
     def shape(self, codes: Codes, points: Tensor) -> Tensor:
-        egg = STEEP * (codes.shape[:, :1] - (points / torch.tensor(RADII).to(points)).norm(dim=-1))
+        egg = self.steep * (codes.shape[:, :1] - (points / torch.tensor(RADII).to(points)).norm(dim=-1))
         side = 20 * points[..., 1]
         return torch.sigmoid(torch.stack([torch.minimum(egg, egg + side), torch.minimum(egg, egg - side)], -1))
 
