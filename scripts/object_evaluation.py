@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from backend import device as devices
+from backend.images import write_png
 from backend.objects import evaluate, train
 from backend.objects.dataset import ObjectData
 from backend.objects.shapes import CATEGORIES
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--side", type=int, default=128, help="of the grid that meshes are made on")
     parser.add_argument("--points", type=int, default=100_000, help="on each surface")
     parser.add_argument("--steps", type=int, default=300, help="of fitting codes")
+    parser.add_argument("--picture", type=Path, help="write a sheet of each category's first shape, PNG")
     parser.add_argument("--device", default="auto")
 
 
@@ -46,6 +48,8 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
                     encoder = modules["encoder"].to(device).eval()
                     with torch.no_grad():
                         figures = evaluate.from_pictures(field, encoder, data, options.side, options.points)
+                    if options.picture:
+                        write_png(options.picture, evaluate.sheet_of(field, encoder, data, options.side))
                 rows += evaluate.rows(f"{run.name}, stage {stage}", folder.name, figures)
     names = " ".join(folder.name for folder in options.data), " ".join(run.name for run in options.runs)
     command = f"object --what {options.what} --data {names[0]} --run {names[1]} --side {options.side}"

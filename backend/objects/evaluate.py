@@ -11,12 +11,14 @@ from collections import defaultdict
 import numpy as np
 import torch
 
+from ..images import srgb_encode
 from . import metrics
 from .code_fit import fit_codes
 from .dataset import ObjectData, picture_batch, point_batch
 from .encoder import ImageEncoder
 from .meshing import GUESSED, extract
 from .network import Codes, JointField
+from .objects import sheet
 from .projection import viewpoint
 from .rendering import INSIDE, valid_camera
 from .shapes import LABELS, make_shape
@@ -49,6 +51,20 @@ def from_pictures(
             figures["category_right"] = 100.0 * (field.config.categories[named] == category)
         scores[category].append(figures)
     return _means(scores)
+
+
+def sheet_of(field: JointField, encoder: ImageEncoder, data: ObjectData, side: int = 128) -> np.ndarray:
+    """(H, W, 3) linear: `objects.sheet` of the first shape of each category, one below the other."""
+    rows, device = [], next(encoder.parameters()).device
+    for category in dict.fromkeys(data.category):
+        row = data.category.index(category)
+        batch = picture_batch(data, [(row, 0)], defaultdict(int), sees_mask=field.config.sees_mask)
+        with torch.no_grad():
+            fit = encoder(batch.picture.to(device))
+        rgb, coverage = srgb_encode(batch.linear[0].numpy()), batch.mask[0].numpy()
+        seen = (np.round(255 * x).astype(np.uint8) for x in (rgb, coverage))
+        rows.append(sheet(*seen, extract(field, fit.codes, side, GUESSED), fit))
+    return np.concatenate(rows)
 
 
 def symmetries_of(category: str, seed: int) -> np.ndarray:

@@ -185,7 +185,7 @@ def write(folder: Path, found: Found) -> None:
         folder / "camera.json",
         {"matrix": found.matrix.tolist(), "category": found.category, "probability": found.probability},
     )
-    write_png(folder / "sheet.png", sheet(found))
+    write_png(folder / "sheet.png", sheet(*found.crop, found.mesh, found.fit))
 
 
 def parted(mesh: ObjectMesh) -> dict[str, trimesh.Trimesh]:
@@ -204,12 +204,14 @@ def parted(mesh: ObjectMesh) -> dict[str, trimesh.Trimesh]:
     return parts
 
 
-def sheet(found: Found) -> np.ndarray:
-    """(H, W, 3) linear: the input, its mesh in its light, its parts, its albedo, and three turned views."""
-    rgb, coverage = found.crop
+def sheet(rgb: np.ndarray, coverage: np.ndarray, mesh: ObjectMesh, fit: Fit) -> np.ndarray:
+    """(H, W, 3) linear: the crop that was seen, its mesh in its light, its parts, its albedo, and three turned views.
+
+    rgb: (128, 128, 3) and coverage (128, 128) uint8.
+    """
     linear = srgb_decode(rgb / 255.0)
     linear = np.where(coverage[..., None] >= 128, linear, 0.3 * linear)
-    mesh, even = found.mesh, ambient(np.ones(3))
+    even = ambient(np.ones(3))
     corners = mesh.normals[mesh.faces]
     scene = RayScene([Mesh("object", PROP, mesh.vertices, mesh.faces, corners)])
 
@@ -225,8 +227,8 @@ def sheet(found: Found) -> np.ndarray:
         alpha = layers.alpha[..., None]
         return shade(layers, light) * alpha + BACKGROUND * (1 - alpha)
 
-    own, studio = valid_camera(found.fit.matrix), studio_light()[0].numpy()
-    views = [shown(own, found.light), shown(own, even, parts), shown(own, even)]
+    own, studio = valid_camera(fit.matrix), studio_light()[0].numpy()
+    views = [shown(own, fit.light[0].cpu().numpy()), shown(own, even, parts), shown(own, even)]
     views += [shown(standard_camera(azimuth), studio) for azimuth in (35, 155, 275)]
     return np.concatenate([linear, *views], 1).astype(np.float32)
 
