@@ -65,7 +65,7 @@ def job(**changes: object) -> HarmonizeJob:
 
 def cast(seen: View, asked: HarmonizeJob, light: LightProbe) -> np.ndarray:
     shadow = PlateShadow.load(asked, torch.device("cpu"))
-    return shadow.cast(seen, np.ones_like(seen.plate), light, pipeline.Clock(lambda *_: None, 1))["Post"]
+    return shadow.cast(seen, np.ones_like(seen.plate), light, pipeline.Clock(lambda *_: None, 1))[0]["Post"]
 
 
 def test_softness_is_the_suns_when_the_shadow_is_cast() -> None:
