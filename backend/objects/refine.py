@@ -16,7 +16,7 @@ from .rendering import Search, valid_camera
 from .stages import picture_losses, reduced
 from .symmetry import azimuth_of
 
-STEPS = 30
+STEPS = 10
 SIDE = 32  # pixels of the rendered picture
 RATE = 0.02
 NEAR = 0.02  # weight of the squared way from the encoder's codes
