@@ -51,11 +51,11 @@ def _mark(character: str | None) -> None:
     if character is None or character not in passes.result_nodes(bpy.context.scene):
         return
     _due[character] = time.monotonic()
-    if not bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.register(_tick, first_interval=0.0)
+    if not bpy.app.timers.is_registered(tick):
+        bpy.app.timers.register(tick, first_interval=0.0)
 
 
-def _tick() -> float | None:
+def tick() -> float | None:
     """Light what has changed; write one frame of what rests. Returns when to come again."""
     scene = bpy.context.scene
     for character, changed in list(_due.items()):
@@ -77,7 +77,11 @@ def follow(scene: bpy.types.Scene, character: str) -> None:
     folder = passes.kept_folder(scene, character, "rics", "npz")
     number = passes.shown_frame(scene, character)
     kept = _read(folder, number)
-    pixels = kept.images(scene_light.light_now(scene, character, kept.probe), moves=True)
+    light = scene_light.light_now(scene, character, kept.probe)
+    if is_as_found(kept, light):
+        relight.show(scene, character, ())
+        return
+    pixels = kept.images(light, moves=True)
     for role, image in relight.lit_images(scene, character).items():
         if role in pixels and len(image.pixels) == pixels[role].size:
             image.pixels.foreach_set(np.ascontiguousarray(pixels[role][::-1]).ravel())
@@ -136,7 +140,7 @@ def register() -> None:
 
 def unregister() -> None:
     _on_load()
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)
     for name, handler in _HANDLERS:
         getattr(bpy.app.handlers, name).remove(handler)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +46,32 @@ class Lamp:
     """A sun. direction: (3,) camera space, toward it. irradiance: (3,). half_angle: radians.
 
     traced: which of the result's suns stands there, whose rays were cast; None asks the cells around for what arrives.
+    whole: as `probe.Sun` of the backend has it.
     """
 
     direction: np.ndarray
     irradiance: np.ndarray
     half_angle: float
     traced: int | None
+    whole: float = 1.0
 
 
 @dataclass(frozen=True)
 class Light:
-    """A light probe's parts, as `formula.shade` takes them; camera space."""
+    """A light probe's parts, as `formula.shade` takes them; camera space. spread: as `LightProbe` has it."""
 
     radiance: np.ndarray
     constant: np.ndarray
     lamps: tuple[Lamp, ...]
+    spread: np.ndarray | None = None
+
+    @property
+    def gathered(self) -> Light:
+        """As `LightProbe.gathered`: what casts shadows."""
+        if self.spread is None or not self.lamps:
+            return self
+        lamps = tuple(replace(lamp, irradiance=lamp.irradiance * lamp.whole, whole=1.0) for lamp in self.lamps)
+        return Light(self.radiance - self.spread, self.constant, lamps)
 
 
 @dataclass
@@ -104,6 +115,7 @@ class Kept:
         if self.shadow is None:
             return {}
         kept = self.shadow.coarser if moves else self.shadow
+        light = light.gathered
         parts = kept.ratios(light.radiance, light.constant, light.lamps)
         own = {f"shadow{i}": part for i, part in enumerate(parts, 1)} if len(parts) > 1 else {}
         opaque = np.ones((*self.valid.shape, 1), np.float32)
@@ -189,25 +201,28 @@ def lit_images(scene: bpy.types.Scene, character: str) -> dict[str, bpy.types.Im
 
 def changed(probe: dict[str, Any], change: Change) -> Light:
     """A probe's light after a change."""
-    radiance = np.array(probe["radiance"], np.float32)
+    cells = [np.array(probe[name], np.float32) for name in ("radiance", "spread") if name in probe]
     colour = np.array(change.colour, np.float32)
     turn = np.eye(3)
     if change.turn:
         rotation = np.array(probe["world_from_camera"], np.float64)
         cos, sin = np.cos(change.turn), np.sin(change.turn)
         turn = rotation.T @ np.array(((cos, -sin, 0), (sin, cos, 0), (0, 0, 1))) @ rotation
-        radiance = cell_shares(RICS_DIRECTIONS @ turn) @ radiance  # the old light at the turned-back direction
+        shares = cell_shares(RICS_DIRECTIONS @ turn)  # the old light at the turned-back direction
+        cells = [shares @ radiance for radiance in cells]
     lamps = tuple(
         Lamp(
             turn @ np.array(sun["direction"]),
             np.array(sun["irradiance"], np.float32) * change.sun * colour,
             sun["half_angle"],
             None if change.turn else number,
+            sun.get("whole", 1.0),
         )
         for number, sun in enumerate(probe["suns"])
     )
     sky = np.float32(change.sky) * colour
-    return Light(radiance * sky, np.array(probe["constant"], np.float32) * sky, lamps)
+    radiance, *spread = (sky * radiance for radiance in cells)
+    return Light(radiance, np.array(probe["constant"], np.float32) * sky, lamps, *spread)
 
 
 def _nearest(known: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

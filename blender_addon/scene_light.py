@@ -67,10 +67,17 @@ def probe_now(scene: bpy.types.Scene, character: str) -> dict[str, Any]:
     probe = shown_probe(scene, character)
     light = light_now(scene, character, probe)
     lamps = [
-        {"direction": lamp.direction.tolist(), "irradiance": lamp.irradiance.tolist(), "half_angle": obj.data.angle / 2}
-        for lamp, obj in zip(light.lamps, suns_of(scene, character), strict=True)
+        {
+            "direction": lamp.direction.tolist(),
+            "irradiance": lamp.irradiance.tolist(),
+            "half_angle": lamp.half_angle,
+            "whole": lamp.whole,
+        }
+        for lamp in light.lamps
     ]
     sky = {"radiance": light.radiance.tolist(), "constant": light.constant.tolist()}
+    if light.spread is not None:
+        sky["spread"] = light.spread.tolist()
     told = {key: value for key, value in probe.items() if key != "told_shadow"}  # of the estimated suns, not of these
     return {**told, **sky, "suns": lamps, "confidence": 1.0}
 
@@ -83,14 +90,17 @@ def light_now(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> 
         toward = from_world @ np.array(obj.matrix_world.to_3x3().normalized().col[2])
         irradiance = np.array(obj.data.color) * obj.data.energy / np.pi
         number = obj[NUMBER]
-        found = probe["suns"][number]["direction"] if number < len(probe["suns"]) else -toward
-        there = number if np.dot(found, toward) > np.cos(STILL) else None
-        lamps.append(Lamp(toward, irradiance * (not obj.hide_render), obj.data.angle / 2, there))
+        found = probe["suns"][number] if number < len(probe["suns"]) else {"direction": -toward}
+        there = number if np.dot(found["direction"], toward) > np.cos(STILL) else None
+        lamps.append(
+            Lamp(toward, irradiance * (not obj.hide_render), obj.data.angle / 2, there, found.get("whole", 1.0))
+        )
     strength = np.float32(1)
     if scene.world and scene.world.get(OWNER) == character:
         strength = np.float32(_background(scene.world).inputs["Strength"].default_value)
-    sky = (np.array(probe[name], np.float32) * strength for name in ("radiance", "constant"))
-    return Light(*sky, tuple(lamps))
+    names = (name for name in ("radiance", "constant", "spread") if name in probe)
+    radiance, constant, *spread = (np.array(probe[name], np.float32) * strength for name in names)
+    return Light(radiance, constant, tuple(lamps), *spread)
 
 
 def is_given(scene: bpy.types.Scene, character: str) -> bool:

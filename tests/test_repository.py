@@ -19,6 +19,7 @@ SHARED = [
     "backend/protocol.py",
     "backend/import_jobs.py",
     "backend/body/data.py",
+    "backend/rays/camera.py",
     "backend/rays/directions.py",
     "backend/shading/bounce.py",
     "backend/shading/formula.py",

@@ -32,11 +32,13 @@ class Sun:
     direction: (3,) unit, camera space, from the surface toward the light.
     irradiance: (3,) E, linear Rec.709, with shading = E · max(0, n·d) · visibility. A Blender Sun's strength is π·E.
     half_angle: radians; the sun's disc is even.
+    whole: all of its irradiance over `irradiance`; the rest is spread over the cells (`LightProbe.spread`).
     """
 
     direction: np.ndarray
     irradiance: np.ndarray
     half_angle: float
+    whole: float = 1.0
 
     def turned(self, rotation: np.ndarray) -> Sun:
         return dataclasses.replace(self, direction=rotation @ self.direction)
@@ -66,6 +68,7 @@ class LightProbe:
         in one plane and so leave a direction of light unseen. Of ProbeNet: `ProbeNet.confidence`. 1 for a probe that
         was not estimated.
     told_shadow: what networks have told of the shadow of several frames at once; None where they have not.
+    spread: (62, 3), what of `radiance` is light of the suns that may stand elsewhere as well; None for nothing.
     """
 
     radiance: np.ndarray
@@ -74,6 +77,7 @@ class LightProbe:
     world_from_camera: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(3))
     confidence: float = 1.0
     told_shadow: ToldShadow | None = None
+    spread: np.ndarray | None = None
 
     def shade(
         self, visibility: np.ndarray, normals: np.ndarray, sun_visibility: np.ndarray | None = None
@@ -84,6 +88,14 @@ class LightProbe:
     def radiance_at(self, directions: np.ndarray) -> np.ndarray:
         """(…, 3) radiance of the cells, smoothly interpolated, in camera-space directions (…, 3); without suns."""
         return cell_shares(directions) @ self.radiance
+
+    @property
+    def gathered(self) -> LightProbe:
+        """With all of the suns' light where they stand: it casts shadows as deep as those that the plate shows."""
+        if self.spread is None or not self.suns:
+            return self
+        suns = tuple(dataclasses.replace(sun, irradiance=sun.irradiance * sun.whole, whole=1.0) for sun in self.suns)
+        return dataclasses.replace(self, radiance=self.radiance - self.spread, suns=suns, spread=None)
 
     @property
     def light_vector(self) -> np.ndarray:
@@ -115,6 +127,7 @@ class LightProbe:
             radiance=self.radiance * np.float32(factor),
             constant=self.constant * np.float32(factor),
             suns=tuple(dataclasses.replace(sun, irradiance=sun.irradiance * factor) for sun in self.suns),
+            spread=None if self.spread is None else self.spread * np.float32(factor),
         )
 
     def with_half_angle(self, half_angle: float) -> LightProbe:
@@ -141,10 +154,11 @@ class LightProbe:
         samples = probe_fit.fibonacci_sphere(40_000)
         overlap = np.zeros((CELLS, CELLS))
         np.add.at(overlap, (nearest_cell(samples @ turn.T), nearest_cell(samples)), 1.0)
-        radiance = overlap @ self.radiance / overlap.sum(1, keepdims=True)
+        overlap /= overlap.sum(1, keepdims=True)
         return dataclasses.replace(
             self,
-            radiance=radiance.astype(np.float32),
+            radiance=(overlap @ self.radiance).astype(np.float32),
+            spread=None if self.spread is None else (overlap @ self.spread).astype(np.float32),
             suns=tuple(sun.turned(turn) for sun in self.suns),
             world_from_camera=np.array(world_from_camera, np.float64)[:3, :3],
         )
@@ -170,8 +184,13 @@ class LightProbe:
     def to_json(self) -> dict[str, Any]:
         """Numbers and lists; the dominant direction and the strength are for people to read."""
         suns = [
-            {"direction": _list(s.direction), "irradiance": _list(s.irradiance), "half_angle": float(s.half_angle)}
-            for s in self.suns
+            {
+                "direction": _list(sun.direction),
+                "irradiance": _list(sun.irradiance),
+                "half_angle": float(sun.half_angle),
+                "whole": float(sun.whole),
+            }
+            for sun in self.suns
         ]
         return {
             "radiance": _list(self.radiance),
@@ -182,6 +201,7 @@ class LightProbe:
             "dominant_direction_world": _list(self.dominant_direction_world),
             "strength": self.strength,
             **({"told_shadow": dataclasses.asdict(self.told_shadow)} if self.told_shadow else {}),
+            **({"spread": _list(self.spread)} if self.spread is not None else {}),
         }
 
     def save(self, path: Path) -> None:
@@ -194,14 +214,21 @@ class LightProbe:
         try:
             data = json.loads(Path(path).read_text("utf-8"))
             suns = tuple(
-                Sun(np.array(s["direction"]), np.array(s["irradiance"]), float(s["half_angle"])) for s in data["suns"]
+                Sun(
+                    np.array(s["direction"]),
+                    np.array(s["irradiance"]),
+                    float(s["half_angle"]),
+                    float(s.get("whole", 1.0)),
+                )
+                for s in data["suns"]
             )
             radiance = np.array(data["radiance"], np.float32).reshape(CELLS, 3)
             constant = np.array(data["constant"], np.float32).reshape(3)
             rotation = np.array(data["world_from_camera"], np.float64).reshape(3, 3)
             told = data.get("told_shadow")
             told = ToldShadow(float(told["turn"]), tuple(map(float, told["power"]))) if told else None
-            return cls(radiance, constant, suns, rotation, float(data["confidence"]), told)
+            spread = np.array(data["spread"], np.float32).reshape(CELLS, 3) if "spread" in data else None
+            return cls(radiance, constant, suns, rotation, float(data["confidence"]), told, spread)
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise protocol.PenumbraError(
                 f"The light probe {path} cannot be read.", "Harmonize the frame again."
@@ -311,6 +338,7 @@ def mean(probes: Sequence[LightProbe], weights: Sequence[float], world_from_came
     shares = np.asarray(weights, np.float64) / np.sum(weights)
     turned = [probe.seen_from(world_from_camera) for probe in probes]
     radiance = sum(s * p.radiance.astype(np.float64) for s, p in zip(shares, turned, strict=True))
+    spread = [s * p.spread for s, p in zip(shares, turned, strict=True) if p.spread is not None]
     groups: list[list[tuple[float, Sun]]] = []
     for share, probe in zip(shares, turned, strict=True):
         for sun in probe.suns:
@@ -330,6 +358,7 @@ def mean(probes: Sequence[LightProbe], weights: Sequence[float], world_from_came
         tuple(suns[:2]),
         turned[0].world_from_camera,
         float(sum(s * p.confidence for s, p in zip(shares, turned, strict=True))),
+        spread=np.asarray(sum(spread), np.float32) if spread else None,
     )
 
 
@@ -338,7 +367,8 @@ def _mean_sun(group: list[tuple[float, Sun]]) -> Sun:
     direction = sum(p * sun.direction for p, (_, sun) in zip(power, group, strict=True))
     irradiance = sum((share * sun.irradiance for share, sun in group), np.zeros(3))
     half_angle = float(sum(p * sun.half_angle for p, (_, sun) in zip(power, group, strict=True)) / power.sum())
-    return Sun(direction / np.linalg.norm(direction), irradiance, half_angle)
+    whole = float(sum(p * sun.whole for p, (_, sun) in zip(power, group, strict=True)) / power.sum())
+    return Sun(direction / np.linalg.norm(direction), irradiance, half_angle, whole)
 
 
 def _list(array: np.ndarray) -> list:

@@ -26,7 +26,7 @@ from .probe import CELLS, LightProbe, Sun
 
 NEAR = 30.0  # degrees: LightProbe.confidence is how likely the dominant direction is within them
 LIKELY, KNOWN = 0.5, 0.65  # a likelier sun, with a longer mean direction, stands in the probe as a sun
-HARD = 0.7  # share of it that does; the rest is spread, as it may stand elsewhere
+HARD = 0.7  # share of it that does; the rest is spread, as it may stand elsewhere. Shadows in the plate have it all
 _PEAK = 8.0  # concentration of the kernel under which a sun's likeliest direction is looked for
 _BESIDE = 4.0  # concentration, in azimuth, of what counts as on its side
 _HALF_ANGLE = 0.0047  # radians; the sun's
@@ -124,8 +124,11 @@ def to_probe(light: Light, world_from_camera: np.ndarray, confidence: float, sun
     if not (suns and light.has_sun):
         return LightProbe(light.all_cells[0].cpu().numpy(), constant, (), world_from_camera, confidence)
     direction = likeliest(light.towards)[0].cpu().numpy().astype(np.float64)
-    sun = Sun(direction, HARD * light.irradiance[0].cpu().numpy().astype(np.float64), _HALF_ANGLE)
-    return LightProbe(hazy(light)[0].cpu().numpy(), constant, (sun,), world_from_camera, confidence)
+    radiance = hazy(light)
+    whole = 1 + (1 - HARD) * float(light.sunny.sigmoid()) / HARD
+    sun = Sun(direction, HARD * light.irradiance[0].cpu().numpy().astype(np.float64), _HALF_ANGLE, whole)
+    radiance, spread = (cells[0].cpu().numpy() for cells in (radiance, radiance - light.cells))
+    return LightProbe(radiance, constant, (sun,), world_from_camera, confidence, spread=spread)
 
 
 def hazy(light: Light) -> Tensor:

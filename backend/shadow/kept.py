@@ -32,7 +32,7 @@ def keep(
     arrays = {
         "shape": np.array((camera.height, camera.width)),
         "characters": np.array(len(casts)),
-        "unproject": np.linalg.inv(np.asarray(camera.projection, np.float64)),
+        "projection": np.asarray(camera.projection, np.float64),
         "half_angle": np.array(np.nan if half_angle is None else half_angle),
         "valid": half.valid,
         "depth": -half.point[half.valid][:, 2],

@@ -145,7 +145,7 @@ class PlateShadow:
         job = self.job
         if self.half_angle is not None:
             light = light.with_half_angle(self.half_angle)
-        return cast_shadows(view.scene, view.camera, light, job.characters, job.ground, job.ground_height)
+        return cast_shadows(view.scene, view.camera, light.gathered, job.characters, job.ground, job.ground_height)
 
 
 def _turn(before: LightProbe, after: LightProbe) -> float:

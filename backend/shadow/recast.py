@@ -14,6 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ..protocol import Camera
+from ..rays.camera import primary_rays
 from ..shading import formula
 
 TEXELS = 1536  # along the longer side of a map, divided by `KeptShadow.step`
@@ -60,11 +62,11 @@ class KeptShadow:
             valid, count = kept["valid"], int(kept["characters"])
             sky = [kept[f"sky{i}"].astype(np.float32) for i in range(count)]
             occluders = [(kept[f"vertices{i}"], kept[f"triangles{i}"]) for i in range(count)]
-            shape = tuple(int(side) for side in kept["shape"])
-            points = _points(valid, kept["depth"], kept["unproject"], shape)
+            height, width = (int(side) for side in kept["shape"])
+            points = _points(Camera(kept["projection"], np.eye(4), width, height), valid, kept["depth"])
             angle = float(kept["half_angle"])
             normals = kept["normals"].astype(np.float32)
-        return cls(shape, 2, valid, points, normals, sky, occluders, None if np.isnan(angle) else angle)
+        return cls((height, width), 2, valid, points, normals, sky, occluders, None if np.isnan(angle) else angle)
 
     @functools.cached_property
     def coarser(self) -> KeptShadow:
@@ -93,7 +95,7 @@ class KeptShadow:
             for i, sun in enumerate(suns):
                 if direct[i].any() and len(triangles):
                     angle = sun.half_angle if self.half_angle is None else self.half_angle
-                    direct[i] = direct[i] * self._passing(vertices[triangles], sun.direction, angle)
+                    direct[i] = direct[i] * self._passing(vertices, triangles, sun.direction, angle)
             after = sky + sum(direct) + np.float32(constant)
             found.append(self._image(np.where(before > 1e-6, after / np.maximum(before, 1e-6), 1)))
             before = after
@@ -125,8 +127,10 @@ class KeptShadow:
             where -= large[: len(where), : where.shape[1]]
         return image
 
-    def _passing(self, corners: np.ndarray, direction: np.ndarray, half_angle: float) -> np.ndarray:
-        """(N, 1) share in [0, 1] of a sun's disc that triangles (T, 3, 3) leave the points to see.
+    def _passing(
+        self, vertices: np.ndarray, triangles: np.ndarray, direction: np.ndarray, half_angle: float
+    ) -> np.ndarray:
+        """(N, 1) share in [0, 1] of a sun's disc that triangles (T, 3) leave the points to see.
 
         The sun sees a map of what is covered, and how far toward it. A point asks how much of the map is covered around
         its place, as far as the disc spreads over the mean distance to what covers it (percentage-closer soft shadows,
@@ -134,7 +138,7 @@ class KeptShadow:
         """
         passing = np.ones((len(self.points), 1), np.float32)
         axes = _axes(np.asarray(direction, np.float64))
-        corners = corners @ axes  # across, across, toward the sun
+        corners = (vertices @ axes)[triangles]  # across, across, toward the sun
         low, high = corners.min((0, 1)), corners.max((0, 1))
         place = self.points @ axes.astype(np.float32)
         spread = np.tan(min(half_angle, 1.2)) * _ROUND
@@ -161,16 +165,12 @@ def without_the_faintest(depth: np.ndarray) -> np.ndarray:
     return depth * (ramp * ramp * (3 - 2 * ramp))
 
 
-def _points(valid: np.ndarray, depth: np.ndarray, unproject: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(N, 3) where the rays of every second pixel's centre have a depth (N,) along −z."""
+def _points(camera: Camera, valid: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(N, 3) where the rays of every second row's and column's pixels have a depth (N,) along −z."""
     row, column = np.nonzero(valid)
-    at = np.stack([(4 * column + 1) / shape[1] - 1, 1 - (4 * row + 1) / shape[0]], -1)
-    near, far = (
-        np.concatenate([at, np.full((len(at), 1), z), np.ones((len(at), 1))], 1) @ unproject.T for z in (-1, 1)
-    )
-    near, far = near[:, :3] / near[:, 3:], far[:, :3] / far[:, 3:]
-    along = (-depth - near[:, 2]) / (far[:, 2] - near[:, 2])
-    return (near + along[:, None] * (far - near)).astype(np.float32)
+    origins, directions = primary_rays(camera, np.stack([2 * column + 0.5, 2 * row + 0.5], -1))
+    along = (-depth - origins[:, 2]) / directions[:, 2]
+    return (origins + along[:, None] * directions).astype(np.float32)
 
 
 def _axes(direction: np.ndarray) -> np.ndarray:

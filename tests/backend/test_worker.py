@@ -58,7 +58,7 @@ def harmonize(folder, progress, show):
             if len(part) > 3000:
                 raise torch.OutOfMemoryError("tried to allocate")
             return part
-        device.in_chunks(torch.arange(9000), halves)
+        device.in_chunks(torch.arange(9000), halves, device.CHUNK)
     result = HarmonizeResult((), {"trace": 1.0}, job.device, {})
     result.save(folder)
     return result

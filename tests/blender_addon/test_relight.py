@@ -57,6 +57,15 @@ def test_cells_turn_like_suns() -> None:
     assert shaded[2] > 3 * max(shaded[0], shaded[1])
 
 
+def test_a_sun_casts_its_shadow_with_all_of_its_light_and_shades_with_what_stands_there() -> None:
+    spread = np.random.default_rng(0).uniform(0, 0.1, (62, 3))
+    found = probe(({**from_right(), "whole": 1.4},), 0.3 + spread) | {"spread": spread.tolist()}
+    for change, sky, sun in ((Change(), 0.3, 1.4), (Change(sky=0.5, sun=2), 0.15, 2.8), (Change(turn=1), 0.3, 1.4)):
+        light = relight.changed(found, change).gathered
+        np.testing.assert_allclose(light.radiance, sky, atol=1e-5)
+        np.testing.assert_allclose(light.lamps[0].irradiance, sun, rtol=1e-5)
+
+
 def test_what_is_hidden_from_the_turned_sun_stays_dark() -> None:
     hidden = OPEN.copy()
     hidden[:, RICS_DIRECTIONS[:, 2] > 0.4] = 0  # nothing arrives from the camera's side

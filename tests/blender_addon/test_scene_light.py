@@ -135,7 +135,7 @@ def test_a_turned_sun_lights_the_result_again_and_goes_back(result: Path, scene:
 def settle(scene: bpy.types.Scene) -> None:
     """What Blender's window loop does: it evaluates, and calls timers until the light rests."""
     bpy.context.view_layer.update()
-    while (wait := live_light._tick()) is not None:
+    while (wait := live_light.tick()) is not None:
         time.sleep(wait)
 
 
@@ -170,6 +170,18 @@ def test_the_artists_sun_is_not_turned_as_that_of_the_plate_was(result: Path, sc
     result.write_text(json.dumps({**probe(), "told_shadow": {"turn": 30.0, "power": [1, 1, 1]}}))
     bpy.ops.penumbra.light_from_plate()
     assert "told_shadow" not in scene_light.probe_now(scene, "Rig")
+
+
+def test_the_artists_sun_casts_as_deep_a_shadow_as_that_of_the_plate(result: Path, scene: bpy.types.Scene) -> None:
+    found = probe()
+    suns = [{**sun, "whole": 1.3} for sun in found["suns"]]
+    spread = (0.1 * np.array(found["radiance"])).tolist()
+    result.write_text(json.dumps({**found, "suns": suns, "spread": spread}))
+    bpy.ops.penumbra.light_from_plate()
+    scene.world.node_tree.nodes["Background"].inputs["Strength"].default_value = 0.5
+    now = scene_light.probe_now(scene, "Rig")
+    assert [sun["whole"] for sun in now["suns"]] == pytest.approx([1.3] * len(suns))
+    np.testing.assert_allclose(now["spread"], 0.5 * np.array(spread), rtol=1e-5)
 
 
 def test_without_the_probe_nothing_changes(result: Path, scene: bpy.types.Scene) -> None:

@@ -20,9 +20,8 @@ def cast(result: Path, scene: bpy.types.Scene) -> Path:  # noqa: F811
     """Beside the result's images a pole of 1.8 m on the ground, and light from the plate."""
     camera = scene.camera.matrix_world.normalized()
     into = np.array(camera.inverted())
-    unproject = np.linalg.inv(
-        np.array(scene.camera.calc_matrix_camera(bpy.context.evaluated_depsgraph_get(), x=96, y=64))
-    )
+    projection = np.array(scene.camera.calc_matrix_camera(bpy.context.evaluated_depsgraph_get(), x=96, y=64))
+    unproject = np.linalg.inv(projection)
     row, column = np.mgrid[:64:2, :96:2] + 0.5
     ends = [
         np.stack([2 * column / 96 - 1, 1 - 2 * row / 64, np.full(row.shape, z), np.ones(row.shape)], -1) @ unproject.T
@@ -40,7 +39,7 @@ def cast(result: Path, scene: bpy.types.Scene) -> Path:  # noqa: F811
         result.parent / "cast_0001.npz",
         shape=np.array((64, 96)),
         characters=np.array(1),
-        unproject=unproject,
+        projection=projection,
         half_angle=np.array(np.nan),
         valid=valid,
         depth=-point[valid][:, 2],

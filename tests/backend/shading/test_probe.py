@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -211,16 +212,34 @@ def test_a_mean_of_frames_keeps_one_sun_and_the_energy():
     assert np.allclose(total_light(both), expected, rtol=0.01)
 
 
+def with_spread_sun() -> LightProbe:
+    """A sun a third of which lies in the cells about it."""
+    sun = Sun(np.array([0, 0.6, 0.8]), np.array([2.0, 1.6, 1.2]), 0.01, 1.5)
+    shares = np.maximum(RICS_DIRECTIONS @ sun.direction, 0) ** 4
+    spread = (np.pi * shares / (SOLID_ANGLES @ shares))[:, None] * 0.5 * sun.irradiance
+    return LightProbe(np.float32(sky(3) + spread), NOTHING, (sun,), spread=np.float32(spread))
+
+
+def test_gathered_a_sun_has_all_its_light_and_its_shadow_the_depth_of_those_in_the_plate():
+    light = with_spread_sun()
+    assert np.allclose(total_light(light.gathered), total_light(light), rtol=1e-5)
+    assert np.allclose(light.gathered.radiance, sky(3), atol=1e-6)
+    assert np.allclose(light.gathered.suns[0].irradiance, [3.0, 2.4, 1.8])
+    for changed in (light.scaled(2), light.turned(0.7), probes.mean([light, light.scaled(3)], [1, 1], np.eye(3))):
+        assert np.allclose(total_light(changed.gathered), total_light(changed), rtol=0.01)
+        assert changed.gathered.radiance.min() > -1e-3
+
+
 def test_saved_and_loaded_it_is_the_same_light(tmp_path: Path):
-    light = LightProbe(
-        sky(10), np.array([0.1, 0.2, 0.3]), (Sun(np.array([0, 0.6, 0.8]), np.ones(3), 0.1),), np.eye(3), 0.7
-    )
+    light = dataclasses.replace(with_spread_sun(), constant=np.array([0.1, 0.2, 0.3]), confidence=0.7)
     light.save(tmp_path / "probe.json")
     loaded = LightProbe.load(tmp_path / "probe.json")
+    assert np.allclose(loaded.gathered.radiance, light.gathered.radiance)
+    assert np.allclose(loaded.gathered.suns[0].irradiance, light.gathered.suns[0].irradiance)
     assert np.allclose(loaded.radiance, light.radiance)
     assert np.allclose(loaded.constant, light.constant)
     assert np.allclose(loaded.suns[0].direction, light.suns[0].direction)
-    assert (loaded.suns[0].half_angle, loaded.confidence) == (0.1, 0.7)
+    assert (loaded.suns[0].half_angle, loaded.confidence) == (0.01, 0.7)
     assert not list(tmp_path.glob(".*"))
 
 

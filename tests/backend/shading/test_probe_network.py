@@ -15,7 +15,7 @@ from backend.rays.directions import RICS_DIRECTIONS, SOLID_ANGLES
 from backend.shading import overview, plates, probe_network, probe_train
 from backend.shading.moments import Sources
 from backend.shading.plate_data import Lesson, PlateData
-from backend.shading.probe import CELLS
+from backend.shading.probe import CELLS, LightProbe, Sun
 from backend.shading.probe_network import Light, ProbeNet, ProbeNetConfig
 
 CPU = torch.device("cpu")
@@ -38,9 +38,13 @@ def test_a_sun_that_is_sure_stands_in_the_probe_and_another_is_spread_without_lo
     energy = SOLID_ANGLES @ (sure.radiance - [0.1, 0.15, 0.3]) + np.pi * sure.suns[0].irradiance
     likely = probe_network.HARD + 0.95 * (1 - probe_network.HARD)
     np.testing.assert_allclose(energy, likely * np.pi * np.array([2.0, 1.8, 1.5]), rtol=1e-4)
+    gathered = sure.gathered
+    np.testing.assert_allclose(gathered.radiance, np.broadcast_to([0.1, 0.15, 0.3], (CELLS, 3)), atol=1e-5)
+    np.testing.assert_allclose(gathered.suns[0].irradiance, likely * np.array([2.0, 1.8, 1.5]), rtol=1e-5)
     for likely, concentration in ((0.95, 0.5), (0.3, 20.0)):
         spread = probe_network.to_probe(told(likely, concentration), np.eye(3), 0.4)
         assert not spread.suns
+        assert spread.gathered is spread
         energy = SOLID_ANGLES @ (spread.radiance - [0.1, 0.15, 0.3])
         np.testing.assert_allclose(energy, likely * np.pi * np.array([2.0, 1.8, 1.5]), rtol=1e-4)
         assert spread.dominant_direction @ RIGHT_ABOVE > 0.97
@@ -140,6 +144,31 @@ def test_the_bundled_weights_tell_the_light_of_unseen_places(unseen: Path) -> No
     true = probe_train.shading(lesson.cells, lesson.sun[:, :3], lesson.sun[:, 3:]).clamp(max=4)
     even = (true - true.mean((1, 2), keepdim=True)).square().mean()
     assert probe_train.test(network, lesson)["shading_mse"] < 0.9 * even, "better than each plate's own true mean"
+
+
+def test_shadows_of_unseen_places_are_as_deep_as_all_of_the_told_sun_makes_them(unseen: Path) -> None:
+    """What level ground in the shadow has of the light outside it, where there is a sun and it stands in the probe."""
+    network = cast(ProbeNet, weights.load_model("probenet")[0])
+    lesson = PlateData([unseen]).all.to(CPU)
+    light = look(network, lesson)
+    suns = probe_train.is_sunny(lesson) & light.has_sun & (lesson.sun[:, 1] > 0.15)
+    assert suns.sum() > 30
+    hedged, gathered = [], []
+    for i in np.flatnonzero(suns.numpy()):
+        direction, irradiance = lesson.sun[i].numpy().reshape(2, 3)
+        true = LightProbe(lesson.cells[i].numpy(), np.zeros(3), (Sun(direction, irradiance, 0.01),))
+        found = probe_network.to_probe(Light(*(part[i : i + 1] for part in light)), np.eye(3), 1.0)
+        hedged.append(shadowed(found) - shadowed(true))
+        gathered.append(shadowed(found.gathered) - shadowed(true))
+    assert np.abs(gathered).mean() < 0.75 * np.abs(hedged).mean()
+    assert abs(np.mean(gathered)) < 0.5 * np.mean(hedged)
+
+
+def shadowed(probe: LightProbe) -> float:
+    """The sky's share of the light on level ground."""
+    up, everywhere = np.array([[0.0, 1.0, 0.0]]), np.ones((1, CELLS))
+    lit, dark = (probe.shade(everywhere, up, np.full((1, len(probe.suns)), share))[0].mean() for share in (1.0, 0.0))
+    return float(dark / lit)
 
 
 def look(network: torch.nn.Module, lesson: Lesson) -> Light:

@@ -78,6 +78,16 @@ def test_softness_is_the_suns_when_the_shadow_is_cast() -> None:
     assert umbra[0] > 1.3 * umbra[2] > 3 * umbra[3] > 0
 
 
+def test_a_shadow_takes_all_of_a_sun_that_the_shading_has_partly_from_about_it() -> None:
+    seen = view()
+    light = sun(seen)
+    (whole,) = light.suns
+    spread = np.full((62, 3), 0.2, np.float32) * whole.irradiance / 4  # over 4 π of solid angle, a fifth of it
+    part = dataclasses.replace(whole, irradiance=0.8 * whole.irradiance, whole=1.25)
+    hedged = dataclasses.replace(light, radiance=light.radiance + spread, suns=(part,), spread=spread)
+    np.testing.assert_allclose(cast(seen, job(), hedged), cast(seen, job(), light), atol=0.01)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
