@@ -16,6 +16,7 @@ from torch import Tensor
 from .protocol import PenumbraError
 
 CHUNK = 1 << 16  # points a pass
+CACHED = 1 << 10  # points a pass and thread, on a processor: their activations stay in its cache, nearly twice as fast
 LEAST = 1 << 10  # a pass this small that finds no memory needs another device
 
 _halved = False  # since it was asked last
@@ -60,12 +61,18 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def in_chunks(points: Tensor, work: Callable[[Tensor], Tensor], size: int = CHUNK) -> Tensor:
+def chunk(device: torch.device) -> int:
+    """Points a pass."""
+    return CACHED * torch.get_num_threads() if device.type == "cpu" else CHUNK
+
+
+def in_chunks(points: Tensor, work: Callable[[Tensor], Tensor], size: int = 0) -> Tensor:
     """`work` on the rows of `points`, `size` at a time, put together; in smaller parts where the memory is not enough.
 
-    Raises torch.OutOfMemoryError where it is not enough for LEAST rows either.
+    size: by default `chunk`. Raises torch.OutOfMemoryError where it is not enough for LEAST rows either.
     """
     global _halved
+    size = size or chunk(points.device)
     done, start = [], 0
     while start < len(points) or not done:
         try:

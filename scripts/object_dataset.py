@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from backend.objects import public
 from backend.objects.samples import FIRST_SEED, SPLITS, Lights, photograph_arrays, shape_arrays
-from backend.objects.shapes import CATEGORIES
+from backend.objects.shapes import CATEGORIES, LABELS
 from backend.protocol import PenumbraError, replacing, write_json
 from backend.shading.environments import find_panoramas
 
@@ -48,7 +48,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--split", choices=SPLITS, required=True)
     parser.add_argument("--shapes", type=int, required=True, help="of each category")
     parser.add_argument("--views", type=int, default=20, help="pictures of each shape")
-    parser.add_argument("--categories", nargs="+", choices=CATEGORIES, default=list(CATEGORIES))
+    parser.add_argument("--categories", nargs="+", choices=tuple(LABELS), default=list(CATEGORIES))
     parser.add_argument("--shard", type=int, default=64, help="shapes a shard")
     parser.add_argument("--hdri", type=Path, nargs="*", default=[], help="folders of panoramas, beside built-in skies")
     parser.add_argument("--out", type=Path, required=True)

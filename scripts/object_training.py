@@ -17,7 +17,7 @@ from backend.protocol import PenumbraError
 from scripts import run_options
 
 # Batch and learning rate by stage: ours, and the public code's.
-OURS = {1: (16, 1e-3), 2: (32, 3e-4), 3: (8, 5e-5)}
+OURS = {1: (16, 1e-3), 2: (32, 3e-4), 3: (8, 1e-5)}
 PAPER = {1: (32, 5e-4), 2: (128, 1e-4), 3: (32, 1e-5)}
 
 
@@ -34,6 +34,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--rendered", type=int, default=32, help="pixels along a side of rendered pictures")
     p.add_argument("--paper", action="store_true", help="the public code's sizes, batches and rates")
     p.add_argument("--free-codes", action="store_true", help="stage 1's codes are learned freely, by no voxel encoder")
+    p.add_argument("--begin", type=Path, help="a run whose field (stage 1) or image encoder (stage 2) to begin with")
     p.add_argument("--no-category", action="store_true", help="the ablation without f_C (Table 2)")
     p.add_argument(
         "--without",
@@ -72,7 +73,7 @@ def train_objects(options: argparse.Namespace) -> None:
     if options.stage < 3 and not data.has_shapes:
         raise PenumbraError("The real split has no shapes to learn from.", "Give stages 1 and 2 the train split.")
     print(f"{len(data)} shapes, {data.views} pictures of each")
-    trainer = train.Trainer(plan, data, options.out, devices.pick(options.device))
+    trainer = train.Trainer(plan, data, options.out, devices.pick(options.device), options.begin)
     train.train(trainer, options.report)
     if options.export:
         train.export(options.out, options.export, options.data, run_options.command())

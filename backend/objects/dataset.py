@@ -80,6 +80,11 @@ class ObjectData:
         return len(self._shapes)
 
     @property
+    def names(self) -> list[str]:
+        """What tells the shapes, in order."""
+        return [f"{category} {seed}" for category, seed in zip(self.category, self.seed, strict=True)]
+
+    @property
     def views(self) -> int:
         """Pictures of each shape, the fewest of all."""
         return min(len(s["pictures"]) for s in self._shapes)

@@ -7,6 +7,7 @@ A figure is a mean over shapes, by category, and over categories ("mean"). True 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,13 +18,15 @@ from .code_fit import fit_codes
 from .dataset import ObjectData, picture_batch, point_batch
 from .encoder import ImageEncoder
 from .meshing import GUESSED, extract
-from .network import Codes, JointField
+from .network import Codes, JointField, VoxelEncoder
 from .objects import sheet
 from .projection import viewpoint
 from .rendering import INSIDE, valid_camera
 from .shapes import LABELS, make_shape
 from .symmetry import symmetries
 from .voxels import NEAR, centres, piece_grid, pieces_of
+
+CodesOf = Callable[[int], Codes]  # of a data set's shape, by its row
 
 POINTS_SIDE = 64  # the grid whose points codes are fitted to
 
@@ -73,23 +76,53 @@ def symmetries_of(category: str, seed: int) -> np.ndarray:
     return symmetries(piece_grid(shape), pieces_of(shape)[2])
 
 
-def from_codes(
-    field: JointField, data: ObjectData, side: int = 128, points: int = metrics.POINTS, steps: int = 300
+def from_shapes(
+    field: JointField, data: ObjectData, codes_of: CodesOf, side: int = 128, points: int = metrics.POINTS
 ) -> dict[str, dict[str, float]]:
-    """What the field can say of unseen shapes, of seen or unseen categories: codes fitted to point-value pairs, then
-    Chamfer, F-score, and part IOU of occupied voxels (Tables 2 and 4). Category → figures."""
+    """What the field can say of shapes: Chamfer, F-score, and part IOU of occupied voxels (Tables 2 and 4). Category →
+    figures.
+
+    "part_iou" names each branch by the label that most of it has in a category; "part_iou_joined" by the label that
+    most of it has in all categories, where labels of the same name are one.
+    """
     scores: dict[str, list[dict[str, float]]] = defaultdict(list)
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     for row, category in enumerate(data.category):
-        codes = _fitted(field, data, row, steps)
+        codes = codes_of(row)
         scores[category].append(_surface_figures(field, codes, category, data.seed[row], side, points))
         parts[category].append(_won_and_true(field, codes, data, row))
+    names = list(dict.fromkeys(label for category in parts for label in LABELS[category]))
+    joined = {category: np.array([names.index(label) for label in LABELS[category]]) for category in parts}
+    common = _owner([(won, joined[c][true]) for c, pairs in parts.items() for won, true in pairs], field)
     for category, pairs in parts.items():
-        branch, label = (np.concatenate([pair[k] for pair in pairs]) for k in (0, 1))
-        owner = metrics.owners(branch, label, field.config.branches)
+        owner, labels = _owner(pairs, field), range(len(LABELS[category]))
         for figures, (won, true) in zip(scores[category], pairs, strict=True):
-            figures["part_iou"] = metrics.part_iou(won, true, owner, len(LABELS[category]))
+            figures["part_iou"] = metrics.part_iou(won, true, owner, labels)
+            figures["part_iou_joined"] = metrics.part_iou(won, joined[category][true], common, joined[category])
     return _means(scores)
+
+
+def codes_by_fitting(field: JointField, data: ObjectData, steps: int = 300) -> CodesOf:
+    """Codes that explain a shape's point-value pairs best; no encoder is involved (section 4.1)."""
+
+    def fitted(row: int) -> Codes:
+        batch = point_batch(data, np.array([row]), POINTS_SIDE, 8192, defaultdict(int), np.random.default_rng(row))
+        device = next(field.parameters()).device
+        given = (x.to(device) for x in (batch.points, batch.occupied, batch.colour, batch.coloured))
+        return fit_codes(field, *given, steps=steps)
+
+    return fitted
+
+
+def codes_by_voxels(encoder: VoxelEncoder, data: ObjectData) -> CodesOf:
+    """Codes that stage 1's E' reads off a shape's coloured voxels (section 4.2)."""
+
+    def encoded(row: int) -> Codes:
+        voxels = torch.from_numpy(data.voxels(row, encoder.side))[None]
+        with torch.no_grad():
+            return encoder(voxels.to(next(encoder.parameters()).device))
+
+    return encoded
 
 
 def rows(method: str, split: str, figures: dict[str, dict[str, float]]) -> list[dict]:
@@ -103,6 +136,7 @@ def table(results: list[dict]) -> str:
         "chamfer": ("Chamfer-L1, tenths of the longest edge, less is better", "{:.3f}"),
         "f_score": ("F-score, %", "{:.1f}"),
         "part_iou": ("part IOU, %", "{:.1f}"),
+        "part_iou_joined": ("part IOU with branches named alike in all categories, %", "{:.1f}"),
         "azimuth_error": ("azimuth error from the nearest view that looks the same, degrees, less is better", "{:.1f}"),
         "category_right": ("categories recognised, %", "{:.0f}"),
     }
@@ -135,13 +169,6 @@ def _surface_figures(
     return metrics.surface_scores(found, metrics.surface_of(make_shape(category, seed), points, random))
 
 
-def _fitted(field: JointField, data: ObjectData, row: int, steps: int) -> Codes:
-    batch = point_batch(data, np.array([row]), POINTS_SIDE, 8192, defaultdict(int), np.random.default_rng(row))
-    device = next(field.parameters()).device
-    given = (x.to(device) for x in (batch.points, batch.occupied, batch.colour, batch.coloured))
-    return fit_codes(field, *given, steps=steps)
-
-
 @torch.no_grad()
 def _won_and_true(field: JointField, codes: Codes, data: ObjectData, row: int) -> tuple[np.ndarray, np.ndarray]:
     """Winning branch and true label (K,) of a shape's occupied voxels."""
@@ -150,6 +177,12 @@ def _won_and_true(field: JointField, codes: Codes, data: ObjectData, row: int) -
     at = torch.from_numpy(centres(where, len(grid))).to(codes.shape.device)
     branch = field.shape(codes, at[None])[0].argmax(-1).cpu().numpy()
     return branch, data.labels(row)[grid[tuple(where.T)].astype(int) - 1].astype(int)
+
+
+def _owner(pairs: list[tuple[np.ndarray, np.ndarray]], field: JointField) -> np.ndarray:
+    """(branches,) the label that stands for each branch in what was won and is true."""
+    branch, label = (np.concatenate([pair[k] for pair in pairs]) for k in (0, 1))
+    return metrics.owners(branch, label, field.config.branches)
 
 
 def _means(scores: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..device import in_chunks
 from .network import Codes, JointField
 from .rendering import INSIDE
 
@@ -30,7 +31,7 @@ class LossWeights:
 
     image: float = 1.0
     silhouette: float = 1.0
-    features: float = 0.05
+    features: float = 0.005
     albedo: float = 0.02
     white: float = 0.1
     codes: float = 1.0
@@ -149,7 +150,7 @@ def feature_consistency(directions: Tensor, category: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def boundary_points(field: JointField, codes: Codes, count: int, side: int = 32) -> Tensor:
+def boundary_points(field: JointField, codes: Codes, count: int, side: int = 24) -> Tensor:
     """(B, count, 3) points between adjacent parts: interior points whose neighbour triggers another branch.
 
     Looked for on a grid of side³ points. Shapes with fewer such points repeat them; those with one part alone give
@@ -160,7 +161,8 @@ def boundary_points(field: JointField, codes: Codes, count: int, side: int = 32)
     found = []
     for row in range(len(codes.shape)):
         one = codes.rows(slice(row, row + 1))
-        value, branch = field.shape(one, grid.view(1, -1, 3)).max(-1)
+        branches = in_chunks(grid.view(-1, 3), lambda part, one=one: field.shape(one, part[None])[0])
+        value, branch = branches.max(-1)
         inside, branch = (value > INSIDE).view(side, side, side), branch.view(side, side, side)
         inside = inside | ((value == value.max()).view(side, side, side))  # never none at all
         middles = []

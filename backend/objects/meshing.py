@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import maximum_filter, minimum_filter
 from skimage.measure import marching_cubes
 from torch import Tensor
 
@@ -19,7 +19,8 @@ from .network import Codes, JointField
 from .rendering import INSIDE, normals_of
 
 GUESSED = 0.3  # surface of an object that was seen once: what may be there, as thin legs, had better be there
-_DOUBT = 0.05  # coarse voxels above it are looked at closely, with their neighbours
+_OUTSIDE = 0.1  # voxels that lie below it with all their neighbours are not looked at more closely
+_DEEPER = 0.3  # above the surface's level: those that lie above this are not, either
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def extract(field: JointField, codes: Codes, side: int = 128, level: float = INS
 
     level: the occupancy of its surface; see `GUESSED`.
     """
-    values = np.pad(occupancy_grid(field, codes, side), 1)  # padding closes what touches the border
+    values = np.pad(occupancy_grid(field, codes, side, level), 1)  # padding closes what touches the border
     if values.max() <= level:
         nothing = np.zeros((0, 3), np.float32)
         return ObjectMesh(nothing, np.zeros((0, 3), np.int32), nothing, nothing, np.zeros(0, np.int32))
@@ -68,20 +69,21 @@ def write_mesh(path: Path, mesh: ObjectMesh) -> None:
 
 
 @torch.no_grad()
-def occupancy_grid(field: JointField, codes: Codes, side: int) -> np.ndarray:
-    """(side, side, side) float32 occupancy at voxel centres, [x, y, z]; 0 far from the object, unasked."""
+def occupancy_grid(field: JointField, codes: Codes, side: int, level: float = INSIDE) -> np.ndarray:
+    """(side, side, side) float32 occupancy at voxel centres, [x, y, z].
+
+    Asked for on a coarse grid, then twice as finely near the surface at `level`; elsewhere the coarse value stands.
+    """
     device = codes.shape.device
     coarse = side // 4 if side % 4 == 0 and side >= 64 else side
-    values = (
-        _ask(field, codes, torch.arange(coarse**3, device=device), coarse).view(coarse, coarse, coarse).cpu().numpy()
-    )
-    if coarse == side:
-        return values
-    near = np.repeat(np.repeat(np.repeat(maximum_filter(values, 3) > _DOUBT, 4, 0), 4, 1), 4, 2)
-    where = torch.from_numpy(np.flatnonzero(near)).to(device)
-    grid = np.zeros(side**3, np.float32)
-    grid[where.cpu().numpy()] = _ask(field, codes, where, side).cpu().numpy()
-    return grid.reshape(side, side, side)
+    values = _ask(field, codes, torch.arange(coarse**3, device=device), coarse).cpu().numpy()
+    values = values.reshape(coarse, coarse, coarse)
+    while len(values) < side:
+        doubtful = (maximum_filter(values, 3) > _OUTSIDE) & (minimum_filter(values, 3) < level + _DEEPER)
+        values, doubtful = (x.repeat(2, 0).repeat(2, 1).repeat(2, 2) for x in (values, doubtful))
+        asked = _ask(field, codes, torch.from_numpy(np.flatnonzero(doubtful)).to(device), len(values))
+        values[doubtful] = asked.cpu().numpy()
+    return values
 
 
 def _ask(field: JointField, codes: Codes, index: Tensor, side: int) -> Tensor:

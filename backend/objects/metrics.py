@@ -7,6 +7,8 @@ of the true object's bounding box.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import trimesh
 from scipy.spatial import KDTree
@@ -34,15 +36,15 @@ def surface_scores(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
     return {"chamfer": float(10 * (accuracy.mean() + completeness.mean()) / 2), "f_score": float(100 * f)}
 
 
-def part_iou(branch: np.ndarray, label: np.ndarray, owner: np.ndarray, labels: int) -> float:
+def part_iou(branch: np.ndarray, label: np.ndarray, owner: np.ndarray, labels: Iterable[int]) -> float:
     """Mean part IOU, per cent, of an object whose points (N,) won branches and truly have labels (BAE-NET's measure).
 
-    owner: (branches,) the label that stands for each branch in this category (`owners`). labels: how many there are;
-    one that is neither there nor found counts as 1, as ShapeNet part's protocol has it.
+    owner: (branches,) the label that stands for each branch (`owners`). labels: those of the object's category; one
+    that is neither there nor found counts as 1, as ShapeNet part's protocol has it.
     """
     told = owner[branch]
     scores = []
-    for k in range(labels):
+    for k in labels:
         union = ((told == k) | (label == k)).sum()
         scores.append(1.0 if union == 0 else ((told == k) & (label == k)).sum() / union)
     return float(100 * np.mean(scores))

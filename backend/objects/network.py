@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..weights import NetworkConfig
 
 LEAK = 0.02
+PACE = 10.0  # free codes move so many times as far a step as the decoders' weights: their turn comes once an epoch
 INITIAL_SPREAD = 0.02  # of weights, the public code's; narrower layers than its own need more to begin with
 
 
@@ -33,6 +34,8 @@ class ObjectConfig(NetworkConfig):
     head_width: of each head's two hidden layers.
     coordinate_gain: of the decoders' first weights on points, and of the shape decoder's last ones, to begin with. 1
         is the public code's, whose fields begin as a blur without detail.
+    octaves: of sines and cosines of a point's coordinates that the decoders see beside them, as thin legs want; 0 is
+        the public code's.
     sees_mask: the image encoder sees the object cut out, and its mask as a fourth channel.
     """
 
@@ -48,6 +51,7 @@ class ObjectConfig(NetworkConfig):
     head_width: int = 512
     sees_mask: bool = True
     coordinate_gain: float = 1.0
+    octaves: int = 0
 
     @property
     def voxel_side(self) -> int:
@@ -76,15 +80,18 @@ class Codes(NamedTuple):
 class ConditionedLinear(nn.Linear):
     """A layer on [f_C, x, f_S …]: the codes' part is computed once a shape, the points' part once a point."""
 
-    def __init__(self, code: int, before: int, outputs: int) -> None:
-        super().__init__(code + 3, outputs)
-        self.before = before  # inputs ahead of the point's coordinates
+    def __init__(self, code: int, before: int, outputs: int, octaves: int) -> None:
+        at = 3 + 6 * octaves  # inputs of the point, behind the first `before` of the code
+        super().__init__(code + at, outputs)
+        self.before, self.at, self.octaves = before, at, octaves
 
     def forward(self, code: Tensor, points: Tensor) -> Tensor:  # type: ignore[override]
         """code: (B, code). points: (B, N, 3). Returns (B, N, outputs)."""
-        head, at, tail = self.weight.split([self.before, 3, code.shape[1] - self.before], 1)
+        head, at, tail = self.weight.split([self.before, self.at, code.shape[1] - self.before], 1)
         with torch.autocast(points.device.type, enabled=False):  # bfloat16 cannot tell neighbouring points apart
-            return F.linear(points, at) + F.linear(code, torch.cat([head, tail], 1), self.bias)[:, None]
+            turns = [torch.pi * 2**k * points for k in range(self.octaves)]
+            seen = torch.cat([points, *(x.sin() for x in turns), *(x.cos() for x in turns)], -1)
+            return F.linear(seen, at) + F.linear(code, torch.cat([head, tail], 1), self.bias)[:, None]
 
 
 class ShapeDecoder(nn.Module):
@@ -93,7 +100,8 @@ class ShapeDecoder(nn.Module):
     def __init__(self, config: ObjectConfig) -> None:
         super().__init__()
         first, *widths = config.shape_widths
-        self.first = ConditionedLinear(config.category_code + config.shape_code, config.category_code, first)
+        code = config.category_code + config.shape_code
+        self.first = ConditionedLinear(code, config.category_code, first, config.octaves)
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip([first, *widths], widths, strict=False))
         self.last = nn.Linear([first, *widths][-1], config.branches)
 
@@ -111,7 +119,7 @@ class AlbedoDecoder(nn.Module):
     def __init__(self, config: ObjectConfig) -> None:
         super().__init__()
         first, *widths = config.albedo_widths
-        self.first = ConditionedLinear(sum(config.code_lengths), config.category_code, first)
+        self.first = ConditionedLinear(sum(config.code_lengths), config.category_code, first, config.octaves)
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip([first, *widths], widths, strict=False))
         self.last = nn.Linear([first, *widths][-1], 3 * config.branches)
 
@@ -179,18 +187,29 @@ class VoxelEncoder(nn.Module):
 
 
 class CodeTable(nn.Module):
-    """The auto-decoder's codes: learned freely, one set a training shape."""
+    """The auto-decoder's codes: learned freely, one set a training shape.
 
-    def __init__(self, shapes: int, config: ObjectConfig) -> None:
+    shapes: names of the training shapes, `ObjectData.names`.
+    """
+
+    def __init__(self, shapes: list[str], config: ObjectConfig) -> None:
         super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(shapes, max(length, 1)) for length in config.code_lengths)
+        self.shapes = shapes
+        self.tables = nn.ModuleList(nn.Embedding(len(shapes), max(length, 1)) for length in config.code_lengths)
         self.lengths = config.code_lengths
         for table in self.tables:
-            nn.init.normal_(table.weight, std=0.1)
+            nn.init.normal_(table.weight, std=0.1 / PACE)
 
     def forward(self, index: Tensor) -> Codes:
         """index: (B,) numbers of shapes."""
-        return Codes(*(t(index)[:, :length] for t, length in zip(self.tables, self.lengths, strict=True)))
+        tables = zip(self.tables, self.lengths, strict=True)
+        return Codes(*(PACE * table(index)[:, :length] for table, length in tables))
+
+    @torch.no_grad()
+    def begin_with(self, codes: Codes) -> None:
+        """Take codes of all shapes to begin with."""
+        for table, code, length in zip(self.tables, codes, self.lengths, strict=True):
+            table.weight[:, :length] = code / PACE
 
 
 def _initialized(module: nn.Module) -> None:

@@ -39,7 +39,7 @@ from .reconstructor import Reconstructor
 from .refine import refined
 from .rendering import valid_camera
 from .silhouette import Box, is_cut, silhouette
-from .views import look, shade
+from .views import between, look, shade
 
 SIDE = 128  # of the grid that the mesh is made on
 UNSURE = 0.6  # probability of a category below which it counts as unknown
@@ -216,8 +216,7 @@ def sheet(rgb: np.ndarray, coverage: np.ndarray, mesh: ObjectMesh, fit: Fit) -> 
     scene = RayScene([Mesh("object", PROP, mesh.vertices, mesh.faces, corners)])
 
     def albedo(face: np.ndarray, uv: np.ndarray) -> np.ndarray:
-        weights = np.stack([1 - uv.sum(1), uv[:, 0], uv[:, 1]], 1)
-        return np.einsum("kc,kcx->kx", weights, mesh.albedo[mesh.faces[face]])
+        return between(mesh.albedo[mesh.faces[face]], uv)
 
     def parts(face: np.ndarray, _uv: np.ndarray) -> np.ndarray:
         return PARTS.numpy()[mesh.part[face] % len(PARTS)]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..device import chunk, in_chunks
 from .harmonics import harmonics
 from .network import Codes, JointField
 
@@ -90,6 +91,13 @@ def rays(matrix: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
+def occupancies(field: JointField, codes: Codes, points: Tensor) -> Tensor:
+    """(B, N) at points (B, N, 3), a part of them at a time."""
+    size = max(chunk(points.device) // len(points), 1)
+    return in_chunks(points.transpose(0, 1), lambda part: field.occupancy(codes, part.transpose(0, 1)).T, size).T
+
+
+@torch.no_grad()
 def search_depth(
     field: JointField, codes: Codes, centre: Tensor, directions: Tensor, search: Search
 ) -> tuple[Tensor, Tensor]:
@@ -99,7 +107,7 @@ def search_depth(
     share = torch.arange(search.steps, device=near.device) + 0.5
     depths = near[..., None] + step[..., None] * share
     at = centre[:, :, None] + depths[..., None] * directions[:, :, None]
-    values = field.occupancy(codes, at.flatten(1, 2)).view(depths.shape)
+    values = occupancies(field, codes, at.flatten(1, 2)).view(depths.shape)
     inside = values > INSIDE
     hit = inside.any(-1)
     chosen = torch.where(hit, inside.to(torch.uint8).argmax(-1), values.argmax(-1))
@@ -107,7 +115,7 @@ def search_depth(
     outer = inner - step  # the step before it was outside, or before the ball
     for _ in range(search.halvings):
         middle = (inner + outer) / 2
-        deeper = field.occupancy(codes, centre + middle[..., None] * directions) > INSIDE
+        deeper = occupancies(field, codes, centre + middle[..., None] * directions) > INSIDE
         inner, outer = torch.where(deeper & hit, middle, inner), torch.where(deeper | ~hit, outer, middle)
     return inner, hit
 

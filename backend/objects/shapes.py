@@ -78,8 +78,15 @@ LABELS: dict[str, tuple[str, ...]] = {
     "bench": ("seat", "back", "leg", "arm"),
     "car": ("body", "cabin", "wheel"),
     "airplane": ("body", "wing", "tail", "engine"),
+    "bed": ("frame", "mattress", "board"),
+    "boat": ("hull", "cabin", "mast"),
+    "bottle": ("body", "cap"),
+    "monitor": ("screen", "stand"),
+    "mug": ("cup", "handle"),
+    "speaker": ("box", "cone"),
 }
-CATEGORIES = tuple(LABELS)
+UNSEEN = ("bed", "boat", "bottle", "monitor", "mug", "speaker")  # that no network of ours is trained on
+CATEGORIES = tuple(name for name in LABELS if name not in UNSEEN)
 
 
 def make_shape(category: str, seed: int) -> Shape:
@@ -97,7 +104,7 @@ def _normalized(category: str, seed: int, parts: list[Part]) -> Shape:
 
 
 def _generators() -> dict[str, Callable[[np.random.Generator], list[Part]]]:
-    from . import furniture, seats, vehicles
+    from . import furniture, others, seats, vehicles
 
-    modules = (seats, furniture, vehicles)
-    return {name: getattr(module, name) for module in modules for name in CATEGORIES if hasattr(module, name)}
+    modules = (seats, furniture, vehicles, others)
+    return {name: getattr(module, name) for module in modules for name in LABELS if hasattr(module, name)}

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..protocol import PenumbraError
 from ..training import RunPlan
 from . import losses
 from .code_space import CodeSpace
@@ -53,7 +54,7 @@ class Plan(RunPlan):
     batch: int = 16
     rate: float = 5e-4
     points: int = 1024
-    sides: tuple[tuple[int, float], ...] = ((16, 0.0), (32, 0.4), (64, 0.7))
+    sides: tuple[tuple[int, float], ...] = ((16, 0.0), (32, 0.1), (64, 0.25))
     free_codes: bool = False
     prior: float = 1e-4
     rendered: int = 32
@@ -73,7 +74,7 @@ class FieldStage:
         self.field = JointField(plan.network)
         self.codes: CodeTable | VoxelEncoder = VoxelEncoder(plan.network)
         if plan.free_codes:
-            self.codes = CodeTable(len(data), plan.network)
+            self.codes = CodeTable(data.names, plan.network)
         self.modules: dict[str, nn.Module] = {"field": self.field, "codes": self.codes}
         self.trained = [*self.field.parameters(), *self.codes.parameters()]
 
@@ -251,9 +252,15 @@ def reduced(linear: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def all_codes(source: nn.Module, data: ObjectData) -> Codes:
-    """Codes of all shapes of a data set, from an auto-decoder's table or a voxel encoder."""
+    """Codes of all shapes of a data set, from an auto-decoder's table or a voxel encoder.
+
+    Raises PenumbraError where the table lacks one of them.
+    """
     if isinstance(source, CodeTable):
-        return source(torch.arange(len(data))).detach()
+        rows = {name: row for row, name in enumerate(source.shapes)}
+        if not rows.keys() >= set(data.names):
+            raise PenumbraError("Stage 1 was trained on other shapes.", "Give stage 2 some of those.")
+        return source(torch.tensor([rows[name] for name in data.names])).detach()
     encoder = cast(VoxelEncoder, source).eval()
     found = []
     for row in range(len(data)):

@@ -25,10 +25,10 @@ from ..weights import save_model
 from .code_space import CodeSpace
 from .dataset import ObjectData, PictureBatch, PointBatch, moved
 from .encoder import ImageEncoder
-from .network import CodeTable, JointField, ObjectConfig, VoxelEncoder
+from .network import Codes, CodeTable, JointField, ObjectConfig, VoxelEncoder
 from .pictures import field_sheet, fit_sheet
 from .reconstructor import Reconstructor
-from .stages import FieldStage, FitStage, Plan, SelfStage
+from .stages import FieldStage, FitStage, Plan, SelfStage, all_codes
 
 BUNDLED = ObjectConfig(
     category_code=3,
@@ -40,21 +40,33 @@ BUNDLED = ObjectConfig(
     encoder_width=32,
     head_width=256,
     coordinate_gain=6.0,
+    octaves=5,
 )
 
 
 class Trainer:
     """A stage in training; goes on from the stage's checkpoint in the folder where there is one."""
 
-    def __init__(self, plan: Plan, data: ObjectData, folder: Path, device: torch.device) -> None:
-        """Raises PenumbraError where an earlier stage's checkpoint is missing, or one is damaged or of other sizes."""
+    def __init__(
+        self, plan: Plan, data: ObjectData, folder: Path, device: torch.device, begin: Path | None = None
+    ) -> None:
+        """begin: a run. Stage 1 begins with its field, and free codes with those that its stage 1 gives the shapes;
+        stage 2 with what its encoder knows of pictures, without the heads of codes, which mean something else with
+        another field.
+
+        Raises PenumbraError where an earlier stage's checkpoint is missing, or one is damaged or of other sizes."""
         torch.manual_seed(plan.seed)
         self.run = Run(plan, folder, f"stage{plan.stage}")
         self.plan, self.device = plan, device
+        begin = None if self.run.checkpoint.exists() else begin
         if plan.stage == 1:
             self.stage: FieldStage | FitStage | SelfStage = FieldStage(plan, data)
+            if begin:
+                begin_field(self.stage, begin)
         elif plan.stage == 2:
-            self.stage = FitStage(plan, data, load_stage(folder, 1, plan.network, data))
+            self.stage = FitStage(plan, data, load_stage(folder, 1, plan.network))
+            if begin:
+                begin_encoder(self.stage.encoder, begin)
         else:
             earlier = load_stage(folder, 1, plan.network) | load_stage(folder, 2, plan.network)
             self.stage = SelfStage(plan, data, earlier)
@@ -63,7 +75,7 @@ class Trainer:
         if isinstance(self.stage, FitStage):
             self.stage.targets = type(self.stage.targets)(*(code.to(device) for code in self.stage.targets))
         self.optimizer = torch.optim.Adam(self.stage.trained, plan.rate, (0.5 if plan.stage == 1 else 0.9, 0.999))
-        self.shapes = shape_names(data) if plan.stage == 1 and plan.free_codes else []
+        self.shapes = data.names if plan.stage == 1 and plan.free_codes else []
         self.run.resume(self._parts, self._same)
 
     @property
@@ -116,11 +128,6 @@ def sheet(trainer: Trainer) -> np.ndarray:
     return fit_sheet(stage.field, stage.encoder, stage.data, [(int(row), 0) for row in rows], stage.numbers)
 
 
-def shape_names(data: ObjectData) -> list[str]:
-    """What tells a data set's shapes, in order."""
-    return [f"{category} {seed}" for category, seed in zip(data.category, data.seed, strict=True)]
-
-
 def read_checkpoint(path: Path, network: ObjectConfig | None = None) -> tuple[dict, dict[str, Tensor]]:
     """A checkpoint's state and tensors. Raises PenumbraError where it is missing, damaged, or of other sizes."""
     if not path.exists():
@@ -131,23 +138,18 @@ def read_checkpoint(path: Path, network: ObjectConfig | None = None) -> tuple[di
     return state, tensors
 
 
-def load_stage(
-    folder: Path, stage: int, network: ObjectConfig | None = None, data: ObjectData | None = None
-) -> dict[str, nn.Module]:
+def load_stage(folder: Path, stage: int, network: ObjectConfig | None = None) -> dict[str, nn.Module]:
     """What a stage leaves, on the CPU: "field" and "codes" (1), "encoder" and "space" (2), "field" and "encoder" (3).
 
-    data: the shapes that the codes must be of. Raises PenumbraError as `read_checkpoint`, or where they are not.
+    Raises PenumbraError as `read_checkpoint`.
     """
     state, tensors = read_checkpoint(folder / f"stage{stage}.safetensors", network)
     config = ObjectConfig.from_json(state["network"])
-    shapes = state["set of shapes"]
-    if data is not None and shapes and shapes != shape_names(data):
-        raise PenumbraError("Stage 1 was trained on other shapes.", "Give stage 2 the same data.")
     modules: dict[str, nn.Module] = {}
     if stage != 2:
         modules["field"] = JointField(config)
     if stage == 1:
-        modules["codes"] = CodeTable(len(shapes), config) if state["free_codes"] else VoxelEncoder(config)
+        modules["codes"] = CodeTable(state["set of shapes"], config) if state["free_codes"] else VoxelEncoder(config)
     if stage != 1:
         modules["encoder"] = ImageEncoder(config)
     if stage == 2:
@@ -155,6 +157,27 @@ def load_stage(
     for name, module in modules.items():
         module.load_state_dict(part(tensors, name))
     return modules
+
+
+def begin_field(stage: FieldStage, folder: Path) -> None:
+    """Take over a run's field, and codes from its stage 1 where they are free. Raises PenumbraError."""
+    other = load_stage(folder, 1, stage.plan.network)
+    stage.field.load_state_dict(other["field"].state_dict())
+    if isinstance(stage.codes, CodeTable):
+        stage.codes.begin_with(all_codes(other["codes"], stage.data))
+    elif isinstance(other["codes"], VoxelEncoder):
+        stage.codes.load_state_dict(other["codes"].state_dict())
+
+
+def begin_encoder(encoder: ImageEncoder, folder: Path) -> None:
+    """Take over trunk, viewpoint and light of a run's stage 2. Raises PenumbraError where its sizes are others."""
+    other = load_stage(folder, 2)["encoder"].state_dict()
+    codes = tuple(f"heads.{name}." for name in Codes._fields)
+    kept = {name: value for name, value in other.items() if not name.startswith(codes)}
+    try:
+        encoder.load_state_dict(kept, strict=False)
+    except RuntimeError as problem:
+        raise PenumbraError(f"The encoder of {folder} has other sizes.", "Begin without it.") from problem
 
 
 def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

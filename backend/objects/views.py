@@ -106,9 +106,13 @@ def look(
 
 def interpolated(corner_normals: np.ndarray, face: np.ndarray, uv: np.ndarray) -> np.ndarray:
     """(K, 3) unit normals at hits."""
-    weights = np.stack([1 - uv.sum(1), uv[:, 0], uv[:, 1]], 1)
-    normal = np.einsum("kc,kcx->kx", weights, corner_normals[face])
+    normal = between(corner_normals[face], uv)
     return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+
+
+def between(corners: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """(K, 3) of the values (K, 3, 3) at triangles' corners, at places (K, 2) on them."""
+    return np.einsum("kc,kcx->kx", np.stack([1 - uv.sum(1), uv[:, 0], uv[:, 1]], 1), corners)
 
 
 def shade(layers: Layers, light: np.ndarray) -> np.ndarray:

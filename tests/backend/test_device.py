@@ -63,9 +63,9 @@ def short_of(points: int) -> Callable[[torch.Tensor], torch.Tensor]:
 def test_less_memory_makes_smaller_parts_of_the_same_work() -> None:
     points = torch.arange(100_000, dtype=torch.float64)
     device.has_halved()
-    assert torch.equal(device.in_chunks(points, short_of(1 << 20)), points**2)
+    assert torch.equal(device.in_chunks(points, short_of(1 << 20), device.CHUNK), points**2)
     assert not device.has_halved()
-    assert torch.equal(device.in_chunks(points, short_of(3000)), points**2)
+    assert torch.equal(device.in_chunks(points, short_of(3000), device.CHUNK), points**2)
     assert device.has_halved()
     assert not device.has_halved(), "it is told once"
     assert device.in_chunks(points[:0], short_of(10)).shape == (0,)

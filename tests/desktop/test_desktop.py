@@ -18,9 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from skimage import data
 
+from backend.objects import photographs
+from backend.objects.projection import projection
+from backend.objects.samples import FIRST_SEED, Lights
+from backend.objects.shapes import make_shape
 from scripts.desktop import LAUNCHER, ROOT, Desktop
 
 HERE = Path(__file__).parent
@@ -141,6 +146,16 @@ def test_import_object_button(installed, emulated, photograph, network):
     environment = {**emulated, "PENUMBRA_WEIGHTS": str(weights)}
     names = run_scenario(installed, "click_object.py", str(photograph), environment=environment)
     assert names == (["file_browser", "object_imported"] if network else ["object_without_network"])
+
+
+def test_an_object_is_imported_by_the_bundled_network_and_reshaped(installed):
+    shape, random = make_shape("car", FIRST_SEED["real-test"]), np.random.default_rng(0)
+    matrix = projection(np.radians(40), np.radians(15), 0, 4.2, np.radians(30))
+    picture, alpha = photographs.take(shape, Lights().draw(random, "real-test"), matrix, random)
+    path = installed[1] / "car.png"
+    cv2.imwrite(str(path), np.dstack([picture[..., ::-1], np.round(255 * alpha).astype(np.uint8)]))
+    names = run_scenario(installed, "click_reshape.py", str(path))
+    assert names == ["file_browser", "object_imported", "reshaped"]
 
 
 def run_scenario(

@@ -28,8 +28,8 @@ def test_part_iou_names_branches_by_majority_and_counts_absent_parts_as_found():
     label = np.array([0, 0, 1, 1, 1, 1])
     owner = metrics.owners(branch, label, 12)
     assert owner[[5, 2, 7]].tolist() == [0, 1, 1]
-    assert metrics.part_iou(branch, label, owner, 2) == pytest.approx(100 * (2 / 3 + 3 / 4) / 2)
-    assert metrics.part_iou(branch, label, owner, 3) == pytest.approx(100 * (2 / 3 + 3 / 4 + 1) / 3)
+    assert metrics.part_iou(branch, label, owner, range(2)) == pytest.approx(100 * (2 / 3 + 3 / 4) / 2)
+    assert metrics.part_iou(branch, label, owner, range(3)) == pytest.approx(100 * (2 / 3 + 3 / 4 + 1) / 3)
 
 
 def test_azimuths_go_around():

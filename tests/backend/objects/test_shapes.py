@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import trimesh
 
-from backend.objects.shapes import CATEGORIES, LABELS, Shape, make_shape
+from backend.objects.shapes import LABELS, Shape, make_shape
 
 SEEDS = range(6)
 
 
 @pytest.fixture(scope="module")
 def shapes() -> list[Shape]:
-    return [make_shape(category, seed) for category in CATEGORIES for seed in SEEDS]
+    return [make_shape(category, seed) for category in LABELS for seed in SEEDS]
 
 
 def test_every_part_is_a_closed_solid_seen_from_outside(shapes):
@@ -39,7 +39,7 @@ def test_same_number_same_object_and_others_differ(shapes):
     known = next(s for s in shapes if (s.category, s.seed) == ("car", 3))
     np.testing.assert_array_equal(again.vertices, known.vertices)
     np.testing.assert_array_equal(again.albedos, known.albedos)
-    for category in CATEGORIES:
+    for category in LABELS:
         boxes = [np.ptp(s.vertices, axis=0) for s in shapes if s.category == category]
         assert len(np.unique(np.round(boxes, 3), axis=0)) == len(SEEDS), category
 

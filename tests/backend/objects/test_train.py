@@ -14,6 +14,7 @@ import torch
 from backend.objects import evaluate, train
 from backend.objects.code_fit import fit_codes
 from backend.objects.dataset import ObjectData, point_batch
+from backend.objects.encoder import ImageEncoder
 from backend.objects.losses import LossWeights
 from backend.objects.network import JointField, ObjectConfig, VoxelEncoder
 from backend.objects.rendering import Search
@@ -21,7 +22,7 @@ from backend.objects.stages import Plan, all_codes
 from backend.protocol import PenumbraError
 from backend.weights import load_model
 
-TINY = ObjectConfig(("table", "car"), 2, 12, 6, 4, (48, 24), (24, 24), (4, 4, 4, 8), 8, 16)
+TINY = ObjectConfig(("table", "car"), 2, 12, 6, 4, (48, 24), (24, 24), (4, 4, 4, 8), 8, 16, octaves=2)
 CPU = torch.device("cpu")
 FIRST = Plan(
     stage=1, network=TINY, steps=350, batch=4, rate=1e-2, points=512, sides=((16, 0.0), (32, 0.8)), free_codes=True
@@ -52,7 +53,7 @@ def lines(folder: Path, stage: int) -> list[dict]:
 
 
 def test_stage_one_learns_shapes_and_colours(run, data):
-    modules = train.load_stage(run, 1, TINY, data)
+    modules = train.load_stage(run, 1, TINY)
     batch = point_batch(data, np.arange(4), 16, 4096, {"table": 0, "car": 1}, np.random.default_rng(0))
     with torch.no_grad():
         codes = modules["codes"](batch.index)
@@ -75,6 +76,35 @@ def test_stage_two_learns_codes_and_cameras_and_renders_late(run, data, tmp_path
     assert "image" in log[8]
     assert set(lines(run, 2)[-1]) >= {"category", "shape", "albedo", "camera", "image"}
     assert (run / "stage2.png").exists()
+
+
+def test_stage_two_may_begin_with_another_encoder_but_for_its_codes(run, data, tmp_path):
+    (tmp_path / "stage1.safetensors").write_bytes((run / "stage1.safetensors").read_bytes())
+    known = train.load_stage(run, 2)["encoder"].state_dict()
+    fresh = train.Trainer(SECOND, data, tmp_path, CPU).stage.encoder.state_dict()
+    begun = train.Trainer(SECOND, data, tmp_path, CPU, run).stage.encoder.state_dict()
+    for name, value in begun.items():
+        of_codes = name.startswith(("heads.category", "heads.shape", "heads.albedo"))
+        assert torch.equal(value, (fresh if of_codes else known)[name]), name
+    with pytest.raises(PenumbraError, match="other sizes"):
+        train.begin_encoder(ImageEncoder(dataclasses.replace(TINY, encoder_width=16)), run)
+
+
+def test_free_codes_may_begin_with_what_a_voxel_encoder_reads(data, known, tmp_path):
+    plan = dataclasses.replace(FIRST, free_codes=False)
+    first = train.Trainer(plan, data, tmp_path / "voxels", CPU)
+    first.save()
+    free = train.Trainer(FIRST, data, tmp_path / "free", CPU, tmp_path / "voxels")
+    for name, value in free.stage.field.state_dict().items():
+        assert torch.equal(value, first.stage.field.state_dict()[name])
+    read = all_codes(first.stage.codes, data)
+    torch.testing.assert_close(free.stage.codes(torch.arange(len(data))), read)
+    free.save()
+    some = ObjectData([known], ("car",))
+    rows = [data.names.index(name) for name in some.names]
+    torch.testing.assert_close(
+        all_codes(train.load_stage(tmp_path / "free", 1)["codes"], some), read.rows(torch.tensor(rows))
+    )
 
 
 def test_stage_three_has_all_losses_and_freezes_the_shape_decoder(run, data):
@@ -143,8 +173,11 @@ def test_evaluation_measures_every_category_and_their_mean(run, data):
     assert figures["mean"]["chamfer"] == pytest.approx((figures["car"]["chamfer"] + figures["table"]["chamfer"]) / 2)
     written = evaluate.table(evaluate.rows("mine", "test", figures))
     assert f"{figures['car']['chamfer']:.3f}" in written
-    by_codes = evaluate.from_codes(modules["field"], data, 24, 2000, steps=3)
-    assert 0 <= by_codes["table"]["part_iou"] <= 100
+    field = modules["field"]
+    by_voxels = evaluate.codes_by_voxels(VoxelEncoder(field.config), data)
+    for codes_of in (evaluate.codes_by_fitting(field, data, 3), by_voxels):
+        figures = evaluate.from_shapes(field, data, codes_of, 24, 2000)["table"]
+        assert 0 <= figures["part_iou_joined"] <= figures["part_iou"] <= 100
 
 
 def test_codes_are_found_through_a_frozen_field(run, data):
