@@ -20,8 +20,8 @@ from .full_resolution import agreement, enlarged
 from .generated import draw, observe
 from .generator import ShadowGenerator
 from .networks import SEEN, ShadowPredictors
-from .photograph import DEPTH, TINT
 from .pointmap import PointMap, standing
+from .tone import DEPTH, TINT
 from .tuples import ShadowTuple
 
 SAMPLES = 5

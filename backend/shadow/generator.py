@@ -6,8 +6,9 @@ tokens of the image, bent by the light direction as far as its confidence goes (
 cross-attention. The prompt is empty. DDIM samples. A post-processing network makes the final picture and mask.
 
 Two kinds: on Stable Diffusion 1.5's folder it denoises the VAE's latents of the picture, U-Net and VAE frozen, as the
-paper does; the small one, trained whole, denoises the logarithm of the ratio image itself, and predicts velocities
-(Salimans and Ho, 2022) up to pure noise: a small network that predicts noise gets a shadow's depth wrong.
+paper does; the small one, trained whole, denoises the logarithm of the ratio image itself. It predicts the clean image,
+not the noise, as what it adds to the shadow that the predicted mask casts: so a small network leaves no noise where it
+knows of nothing to draw, and begins as the physical shadow (on predicting clean data: Li and He, 2025).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..display import decode_display, encode_display
 from ..protocol import PenumbraError
 from ..weights import NetworkConfig
 from .networks import HINT, SEEN, Hourglass, ShadowPredictors, hint
+from .tone import DEPTH, TINT
 
 SHADOW_WEIGHT = 10.0  # of the noise inside the predicted shadow; the paper's factor is lost, SGDiffusion's is 10
 STEPS = 50
@@ -46,8 +48,8 @@ class GeneratorConfig(NetworkConfig):
     """
 
     size: int = 128
-    patch: int = 2
-    widths: tuple[int, ...] = (32, 64, 96, 128)
+    patch: int = 4
+    widths: tuple[int, ...] = (64, 96, 96, 96)
     layers: int = 1
     heads: int = 4
     prompt: int = 64
@@ -161,7 +163,7 @@ class ShadowGenerator(nn.Module):
         betas = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
         if vae is None:
             self.scheduler = DDIMScheduler(
-                **betas, prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
+                **betas, prediction_type="sample", rescale_betas_zero_snr=True, timestep_spacing="trailing"
             )
         else:  # Stable Diffusion's own
             self.scheduler = DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
@@ -179,6 +181,8 @@ class ShadowGenerator(nn.Module):
             layers_per_block=config.layers, attention_head_dim=config.heads, norm_num_groups=8,
             cross_attention_dim=config.prompt,
         )  # fmt: skip
+        nn.init.zeros_(unet.conv_out.weight)
+        nn.init.zeros_(cast(Tensor, unet.conv_out.bias))
         return cls(config, unet, None, torch.zeros(1, 1, config.prompt))
 
     @classmethod
@@ -233,7 +237,7 @@ class ShadowGenerator(nn.Module):
         return (decode_display(picture) / decode_display(composite).clamp(min=1e-3)).clamp(1e-3, 1)
 
     def denoise(self, noisy: Tensor, step: Tensor, c: Conditions) -> Tensor:
-        """What the scheduler asks for, the noise in (B, C, h, w) at diffusion steps (B,) or its velocity."""
+        """What the scheduler asks for of (B, C, h, w) at diffusion steps (B,): the noise in it, or what it is of."""
         c = c.without(self.config.without)
         control = torch.cat([c.hint, c.mask * c.mask_quality[:, None, None, None]], 1)
         noisy, control = (F.pixel_unshuffle(x, self.patch) for x in (noisy, control))
@@ -243,18 +247,23 @@ class ShadowGenerator(nn.Module):
             noisy, step, prompt, added_cond_kwargs={"image_embeds": self.tokens(c)},
             down_block_additional_residuals=down, mid_block_additional_residual=middle, return_dict=False,
         )[0]  # fmt: skip
-        return F.pixel_shuffle(found, self.patch)
+        return found if self.vae is not None else F.pixel_shuffle(found, self.patch) + self.latents_of_mask(c)
+
+    def latents_of_mask(self, c: Conditions) -> Tensor:
+        """(B, 3, H, W) of the small kind: a clear day's shadow where the mask is, as far as the mask is trusted."""
+        taken = torch.tensor(DEPTH * TINT, dtype=torch.float32, device=c.mask.device).view(1, 3, 1, 1)
+        return self.latents(c.composite, 1 - c.mask * c.mask_quality[:, None, None, None] * taken)
 
     def noise_loss(
         self, target: Tensor, ratio: Tensor, c: Conditions, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Equation 8 (of the velocity where that is predicted), SHADOW_WEIGHT times within the predicted shadow."""
+        """Equation 8 (of the clean image where that is predicted), SHADOW_WEIGHT times within the predicted shadow."""
         clean = self.latents(target, ratio)
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         count = self.scheduler.config["num_train_timesteps"]
         step = torch.randint(count, (len(clean),), generator=generator, device=clean.device)
         predicted = self.denoise(self.scheduler.add_noise(clean, noise, step), step, c)
-        true = noise if self.vae is not None else self.scheduler.get_velocity(clean, noise, step)
+        true = noise if self.vae is not None else clean
         inside = F.interpolate((c.mask > 0.5).float(), clean.shape[-2:], mode="area")
         weight = 1 + (SHADOW_WEIGHT - 1) * inside
         return ((predicted.float() - true).square() * weight).mean()

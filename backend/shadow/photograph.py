@@ -33,8 +33,6 @@ METHODS = {PHYSICAL: "Physical prior", GENERATED: "Generated, with the physical 
 WORKING = 1280  # pixels of the longer side at which geometry is traced
 LOWEST = 0.01  # sine of a light's elevation
 SUN = 0.0047  # radians; the sun's half-angle
-DEPTH = 0.65  # share of the light that the sun brings on a clear day, in the open
-TINT = np.array([1.04, 1.0, 0.92])  # of what is taken away: what stays is the sky's, bluish
 FAINTEST = 0.004  # share of the light; less is no shadow
 
 
@@ -45,8 +43,8 @@ class Request:
     light: (3,) toward it, camera space, any length. like: paths of the masks of another object in the picture and of
     its shadow, to find the light and the depth from. horizon: heights of the frame below its top; focal: in longer
     sides of the frame. depth_model: a folder or a repository, see `monocular`. depth: share of the light that a
-    physical shadow takes, in (0, 1]; None follows the other shadow, or takes DEPTH. half_angle: of the light, radians;
-    larger is softer. shadow: PHYSICAL or GENERATED. samples, seed: of the generator.
+    physical shadow takes, in (0, 1]; None follows the other shadow, or takes a clear day's. half_angle: of the light,
+    radians; larger is softer. shadow: PHYSICAL or GENERATED. samples, seed: of the generator.
     """
 
     composite: Path
@@ -275,7 +273,7 @@ def _networks(request: Request, root: Path) -> tuple[ShadowPredictors | None, Sh
 
 
 def _depth(request: Request) -> float:
-    return DEPTH if request.depth is None else request.depth
+    return tone.DEPTH if request.depth is None else request.depth
 
 
 def _points(request: Request, photograph: np.ndarray, object_: np.ndarray) -> PointMap:
@@ -324,7 +322,7 @@ def _taken(
     found = None
     if other is not None and request.depth is None:
         found = tone.taken_by(composite, other[1], np.maximum(other[0], object_))
-    return np.clip(_depth(request) * TINT, 0, 0.98) if found is None else found
+    return np.clip(_depth(request) * tone.TINT, 0, 0.98) if found is None else found
 
 
 def _notices(request: Request, points: PointMap, mask: np.ndarray) -> Iterator[str]:

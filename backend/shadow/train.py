@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import device as devices
+from ..shading.panorama import LUMINANCE
 from ..training import Learner, RunPlan, data_cards
 from ..weights import save_model
 from . import losses
@@ -152,9 +153,11 @@ class Trainer(Learner):
 
 def conditions(predictors: ShadowPredictors, batch: Batch, told: Tensor) -> Conditions:
     """What the predictors make of the examples; of those that are `told` (B,) the true mask and light, and sure of
-    both, as it is where the scene is known."""
+    both, as it is where the scene is known. Every other mask is then soft, as that of a traced shadow is."""
     pictures = batch.composite, batch.object, batch.points, batch.valid
-    sure, mask = torch.ones_like(batch.known), batch.shadow * (1 - batch.object)
+    sure, mask = torch.ones_like(batch.known), batch.shadow.clone()
+    mask[::2] = softened(batch.ratio[::2])
+    mask = mask * (1 - batch.object)
     c = Conditions(batch.composite, hint(*pictures), mask, batch.light.clone(), sure, sure.clone())
     rest = ~told
     if rest.any():  # the predictors take half a step's time
@@ -162,6 +165,13 @@ def conditions(predictors: ShadowPredictors, batch: Batch, told: Tensor) -> Cond
         for name in ("mask", "light", "light_quality", "mask_quality"):
             getattr(c, name)[rest] = getattr(predicted, name).to(getattr(c, name).dtype)
     return c
+
+
+def softened(ratio: Tensor) -> Tensor:
+    """(B, 1, H, W) how deep shadows of ratios (B, 3, H, W) are, 1 where they are deepest."""
+    depth = 1 - torch.einsum("bchw,c->bhw", ratio, torch.tensor(LUMINANCE, dtype=ratio.dtype, device=ratio.device))
+    deepest = depth.flatten(1).amax(1).clamp(min=1e-3)
+    return (depth / deepest[:, None, None]).clamp(0, 1)[:, None]
 
 
 def spoil(ratio: Tensor) -> Tensor:

@@ -59,8 +59,7 @@ class Measured:
 
 def joints_of(outputs: Outputs, index: int = 0) -> Joints:
     """What the pose networks say of one person; a joint counts as much as its peak is high."""
-    assert outputs.joints3d is not None
-    place, height = peaks3d(outputs.joints3d[-1][index, None].float())
+    place, height = peaks3d(outputs.heatmaps3d[index, None].float())
     flat, _ = peaks2d(outputs.joints[-1][index, None].float())
     return Joints(place[0], flat[0], height[0].clamp(0.05, 1))
 
@@ -112,7 +111,7 @@ def _measure(outputs: Outputs, truth: Truth, body: BodyModel, labeller: Labeller
     head = (top - neck).norm(dim=1) * truth.camera[:, 0] / 2  # in crop sides
     each = {"pckh": metrics.pckh(found.numpy(), truth.joints[..., :2].numpy(), head.numpy())}
     if outputs.joints3d is not None:
-        place, _ = peaks3d(outputs.joints3d[-1])
+        place, _ = peaks3d(outputs.heatmaps3d)
         pair = (metric_joints(place, truth.camera), metric_joints(truth.joints, truth.camera))
         each["joints3d_mm"] = 1000 * metrics.joint_error(*pair, PELVIS)
     if outputs.voxels is not None:

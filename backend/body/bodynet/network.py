@@ -21,6 +21,7 @@ Stacked = tuple[Tensor, ...]
 """The outputs of the stacks of a subnetwork, the last one last."""
 
 QUIET = 0.01  # of PyTorch's usual size: heatmaps are zero nearly everywhere, and begin so
+SURE = 10.81  # times the probability of a place is a heatmap of height 1 about a joint that is certain
 RARE = 0.005  # share of a volume that a body fills: what an untrained network says of every voxel
 
 
@@ -28,14 +29,16 @@ RARE = 0.005  # share of a volume that a body fills: what an untrained network s
 class BodyNetConfig(NetworkConfig):
     """Sizes. channels: 3 for RGB, 18 for LASOR's proxy. size: pixels of the square input; heatmaps have a quarter.
 
-    volume: side of the voxel grid, a multiple of the heatmaps'. features: channels of the hourglasses; depth: how often
-    each halves its input. part_voxels: with the seven-class network of appendix B.3.
+    volume: side of the voxel grid, a multiple of the heatmaps'. features: channels of the hourglasses at their full
+    side; each time one halves its side it has half as many again, up to `widest`: there the whole body is seen at once,
+    and channels are cheap. depth: how often it does. part_voxels: with the seven-class network of appendix B.3.
     """
 
     channels: int = 3
     size: int = 256
     volume: int = 128
     features: int = 256
+    widest: int = 256
     stacks: int = 2
     depth: int = 4
     part_voxels: bool = True
@@ -48,16 +51,17 @@ class BodyNetConfig(NetworkConfig):
 
 PAPER = BodyNetConfig()
 PAPER_PROXY = BodyNetConfig(channels=CHANNELS)
-BUNDLED = BodyNetConfig(channels=CHANNELS, size=128, volume=64, features=64, stacks=1)
-BUNDLED_RGB = BodyNetConfig(channels=3, size=128, volume=64, features=64, stacks=1)
+BUNDLED = BodyNetConfig(channels=CHANNELS, size=128, volume=64, features=64, widest=128, stacks=1)
+BUNDLED_RGB = BodyNetConfig(channels=3, size=128, volume=64, features=64, widest=128, stacks=1)
 
 
 @dataclass(frozen=True)
 class Outputs:
     """What the subnetworks say; None for those that were not asked. G: the config's grid, V: its volume.
 
-    joints: heatmaps (B, 16, G, G). parts: logits (B, 15, G, G). joints3d: (B, 16, 19, G, G), depth before row and
-    column. voxels: logits (B, V, V, V), depth (away from the camera), row, column. part_voxels: logits (B, 7, V, V, V).
+    joints: heatmaps (B, 16, G, G). parts: logits (B, 15, G, G). joints3d: logits (B, 16, 19, G, G), over all places of
+    a joint, depth before row and column. voxels: logits (B, V, V, V), depth (away from the camera), row, column.
+    part_voxels: logits (B, 7, V, V, V).
     """
 
     joints: Stacked
@@ -65,6 +69,13 @@ class Outputs:
     joints3d: Stacked | None = None
     voxels: Stacked | None = None
     part_voxels: Stacked | None = None
+
+    @property
+    def heatmaps3d(self) -> Tensor:
+        """(B, 16, 19, G, G) the last stack's 3D pose as heatmaps, of height 1 about a joint that is certain."""
+        assert self.joints3d is not None
+        logits = self.joints3d[-1].float()
+        return logits.flatten(2).softmax(2).view_as(logits) * SURE
 
 
 class Residual(nn.Module):
@@ -86,10 +97,13 @@ class Residual(nn.Module):
 class Hourglass(nn.Module):
     """Halves the image `depth` times and comes back, with a residual module on every way."""
 
-    def __init__(self, features: int, depth: int) -> None:
+    def __init__(self, features: int, widest: int, depth: int) -> None:
         super().__init__()
-        self.beside, self.before, self.after = (Residual(features, features) for _ in range(3))
-        self.within = Hourglass(features, depth - 1) if depth > 1 else Residual(features, features)
+        low = max(features, min(features * 3 // 2, widest))
+        self.beside, self.before, self.after = (
+            Residual(*channels) for channels in ((features, features), (features, low), (low, features))
+        )
+        self.within = Hourglass(low, widest, depth - 1) if depth > 1 else Residual(low, low)
 
     def forward(self, x: Tensor) -> Tensor:
         low = self.after(self.within(self.before(F.max_pool2d(x, 2))))
@@ -110,7 +124,13 @@ class Subnetwork(nn.Module):
         )
         self.joining = nn.Sequential(Residual(f // 2 + deep, f // 2), Residual(f // 2, f))
         self.hourglasses = nn.ModuleList(
-            nn.Sequential(Hourglass(f, config.depth), Residual(f, f), nn.Conv2d(f, f, 1), nn.BatchNorm2d(f), nn.ReLU())
+            nn.Sequential(
+                Hourglass(f, config.widest, config.depth),
+                Residual(f, f),
+                nn.Conv2d(f, f, 1),
+                nn.BatchNorm2d(f),
+                nn.ReLU(),
+            )
             for _ in range(config.stacks)
         )
         self.heads = nn.ModuleList(nn.Conv2d(f, outputs, 1) for _ in range(config.stacks))
@@ -185,7 +205,7 @@ class BodyNet(nn.Module):
         self.joints3d = Subnetwork(config, config.channels + JOINTS + CLASSES2D, JOINTS * DEPTHS)
         self.voxels = VoxelNetwork(config)
         self.part_voxels = VoxelNetwork(config, CLASSES3D) if config.part_voxels else None
-        for head in (*self.joints.heads, *self.joints3d.heads):
+        for head in self.joints.heads:
             nn.init.zeros_(head.bias)
             with torch.no_grad():
                 head.weight.mul_(QUIET)
@@ -209,10 +229,9 @@ class BodyNet(nn.Module):
 
     def shaped(self, image: Tensor, outputs: Outputs, parts: bool = False) -> Outputs:
         """With the voxels, or with the voxels of the parts."""
-        assert outputs.joints3d is not None
         network = self.part_voxels if parts else self.voxels
         assert network is not None
-        found = network(self._beside(image, outputs), outputs.joints3d[-1])
+        found = network(self._beside(image, outputs), outputs.heatmaps3d)
         if parts:
             return Outputs(outputs.joints, outputs.parts, outputs.joints3d, outputs.voxels, found)
         return Outputs(outputs.joints, outputs.parts, outputs.joints3d, found, outputs.part_voxels)

@@ -48,7 +48,7 @@ def sheet(network: BodyNet, people: ProxySynthesizer | PictureData, stage: int, 
     rows += [_grey(maps.amax(1).clamp(0, 1)) for maps in (heatmaps2d(truth.joints, grid), found.joints[-1])]
     rows += [_COLOURS[label] for label in (truth.parts, found.parts[-1].argmax(1))]
     if found.joints3d is not None:
-        rows.append(_grey(found.joints3d[-1].amax((1, 2)).clamp(0, 1)))
+        rows.append(_grey(found.heatmaps3d.amax((1, 2)).clamp(0, 1)))
     if found.voxels is not None:
         true, seen = (truth.voxels > 0).float(), found.voxels[-1].sigmoid()
         for view in (front, side):

@@ -126,8 +126,28 @@ def heatmaps2d(joints: Tensor, grid: int) -> Tensor:
 
 def heatmaps3d(joints: Tensor, grid: int) -> Tensor:
     """(B, 16, 19, G, G) of joints (B, 16, 3); one beyond the range of depths is drawn at its end."""
-    depth = (joints[..., 2] / DEPTH_STEP + DEPTHS / 2).clamp(0.5, DEPTHS - 0.5)
-    return _profile(depth, DEPTHS)[..., None, None] * heatmaps2d(joints, grid)[:, :, None]
+    return _profile(_depths(joints), DEPTHS)[..., None, None] * heatmaps2d(joints, grid)[:, :, None]
+
+
+def around(joints: Tensor, grid: int) -> tuple[Tensor, Tensor]:
+    """The 27 places of `heatmaps3d`, flattened, about each joint (B, 16, 27), and their shares of the heatmap there; of
+    a joint that is outside, the nearest."""
+    near, share = [], []
+    row, column = (joints[..., k] * grid for k in (1, 0))
+    for place, size in ((_depths(joints), DEPTHS), (row.clamp(0, grid), grid), (column.clamp(0, grid), grid)):
+        bins = place.floor().clamp(1, size - 2)[..., None] + torch.arange(-1, 2, device=joints.device)
+        value = torch.exp(-0.5 * ((bins + 0.5 - place[..., None]) / SPREAD) ** 2)
+        near.append(bins.long())
+        share.append(value / value.sum(2, keepdim=True))
+    (d, y, x), (wd, wy, wx) = near, share
+    index = (d[..., :, None, None] * grid + y[..., None, :, None]) * grid + x[..., None, None, :]
+    weight = wd[..., :, None, None] * wy[..., None, :, None] * wx[..., None, None, :]
+    return index.flatten(2), weight.flatten(2)
+
+
+def _depths(joints: Tensor) -> Tensor:
+    """(B, 16) in depths of a heatmap, within its range."""
+    return (joints[..., 2] / DEPTH_STEP + DEPTHS / 2).clamp(0.5, DEPTHS - 0.5)
 
 
 def _profile(place: Tensor, size: int) -> Tensor:

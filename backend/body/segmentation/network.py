@@ -30,7 +30,13 @@ class PartsNet(nn.Module):
     def __init__(self, config: PartsConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or PartsConfig()
-        sizes = BodyNetConfig(size=config.size, features=config.features, stacks=config.stacks, depth=config.depth)
+        sizes = BodyNetConfig(
+            size=config.size,
+            features=config.features,
+            widest=config.features,
+            stacks=config.stacks,
+            depth=config.depth,
+        )
         classes = 1 + config.parts
         self.hourglasses = Subnetwork(sizes, 3, classes)
         self.sharpen = nn.ModuleList(nn.Conv2d(classes, classes, 3, padding=1) for _ in range(config.stacks))

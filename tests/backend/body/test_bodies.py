@@ -112,7 +112,7 @@ class KnowsAll(BodyNet):
         self.said = Outputs(
             (heatmaps2d(truth.joints, BUNDLED.grid),),
             (9 * torch.nn.functional.one_hot(truth.parts, 15).movedim(-1, 1).float(),),
-            (heatmaps3d(truth.joints, BUNDLED.grid),),
+            (heatmaps3d(truth.joints, BUNDLED.grid).clamp(min=1e-9).log(),),
             (18 * (truth.voxels > 0).float() - 9,),
             (9 * label,),
         )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """BodyNet: the paper's shapes, voxels and their orientation, re-projection, loss weights, and that training learns."""
 
+import dataclasses
 import json
 import math
 
@@ -16,6 +17,7 @@ from backend.body.bodynet.parts import PARTS6, PARTS14, face_parts
 from backend.body.bodynet.synthesis import (
     Labeller,
     ProxySynthesizer,
+    around,
     heatmaps2d,
     heatmaps3d,
     likeness,
@@ -32,7 +34,7 @@ from backend.body.poses import limit_poses
 from backend.protocol import PenumbraError
 from backend.weights import load_model
 
-TINY = BodyNetConfig(channels=18, size=64, volume=32, features=16, stacks=1, depth=2)
+TINY = BodyNetConfig(channels=18, size=64, volume=32, features=16, widest=24, stacks=1, depth=2)
 PART = {name: 1 + k for k, name in enumerate(PARTS6)}
 
 
@@ -201,6 +203,26 @@ def test_heatmaps_and_peaks_by_hand():
     assert (place[0, :2] - joints[0, :2]).abs().max() < 0.01
     assert (height > 0.7).all()
     assert (peaks2d(flat)[0] - joints[..., :2]).abs().max() < 0.005
+
+
+def test_the_loss_of_the_3d_pose_is_least_where_the_joints_are():
+    joints = torch.tensor([[[20.3 / 32, 10.9 / 32, 0.101], [0.5, 0.5, 3.0], [-0.2, 0.5, 0.0]]])
+    index, share = around(joints, 32)
+    torch.testing.assert_close(share.sum(2), torch.ones(1, 3))
+    certain = torch.full((1, 3, 19 * 32 * 32), -30.0).scatter(2, index, share.log()).view(1, 3, 19, 32, 32)
+    outputs = Outputs((), (), (certain,))
+    place, height = peaks3d(outputs.heatmaps3d)
+    assert (place[0, 0] - joints[0, 0]).abs().max() < 0.01
+    assert (height > 0.7).all()
+
+    def loss(logits: torch.Tensor) -> float:
+        truth = dataclasses.replace(fake_truth(torch.zeros(1, 8, 8, 8)), joints=joints)
+        return losses.deep_losses(Outputs((), (), (logits,)), truth)["joints3d"].item()
+
+    entropy = -(share * share.log()).sum(2).mean().item()
+    assert loss(certain) == pytest.approx(entropy, abs=1e-3)
+    assert loss(certain.roll(1, 2)) > entropy + 1  # 4.5 cm further away
+    assert loss(torch.zeros_like(certain)) == pytest.approx(math.log(19 * 32 * 32), rel=1e-4)
 
 
 def test_truth_belongs_to_the_proxy(body):

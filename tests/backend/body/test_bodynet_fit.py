@@ -160,7 +160,12 @@ class KnowsAll(BodyNet):
         truth, grid = self.people.truth, BUNDLED.grid
         parts = 9 * torch.nn.functional.one_hot(truth.parts, 15).movedim(-1, 1).float()
         voxels = 18 * (truth.voxels > 0).float() - 9
-        return Outputs((heatmaps2d(truth.joints, grid),), (parts,), (heatmaps3d(truth.joints, grid),), (voxels,))
+        return Outputs(
+            (heatmaps2d(truth.joints, grid),),
+            (parts,),
+            (heatmaps3d(truth.joints, grid).clamp(min=1e-9).log(),),
+            (voxels,),
+        )
 
 
 @pytest.mark.slow

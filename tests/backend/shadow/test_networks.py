@@ -20,6 +20,7 @@ from backend.shadow.examples import collate, example
 from backend.shadow.generated import load_generator
 from backend.shadow.generator import Conditions, GeneratorConfig, ShadowGenerator, condition, shaded
 from backend.shadow.networks import PredictorConfig, ShadowPredictors, geometry_cues, hint
+from backend.shadow.tone import DEPTH, TINT
 
 from .posts import tuples
 
@@ -146,6 +147,13 @@ def test_the_small_generators_code_is_the_ratio() -> None:
     torch.testing.assert_close(decode_display(dark), decode_display(composite) * 0.2)
 
 
+def test_an_untrained_generator_draws_the_masks_shadow_and_no_noise() -> None:
+    generator = ShadowGenerator.small(SMALL).eval()
+    drawn = generator.sample(conditions(mask_quality=0.5), seed=3, steps=4)
+    expected = 1 - 0.5 * BATCH.shadow * torch.tensor(DEPTH * TINT, dtype=torch.float32).view(1, 3, 1, 1)
+    torch.testing.assert_close(drawn, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_confidences_gate_mask_and_light() -> None:
     torch.manual_seed(0)
     generator = ShadowGenerator.small(SMALL).eval()
@@ -184,6 +192,11 @@ def test_some_examples_are_told_the_true_mask_and_light_and_trust_them() -> None
     torch.testing.assert_close(found.mask[1], BATCH.shadow[1] * (1 - BATCH.object[1]))
     assert torch.equal(found.light[1], BATCH.light[1])
     torch.testing.assert_close(found.light[2], c.light[2])
+    soft = train.conditions(predictors, BATCH, torch.ones(len(which), dtype=torch.bool)).mask[2]
+    here = (1 - BATCH.object[2]) > 0
+    deepest = (1 - BATCH.ratio[2]).amax()
+    assert soft.max() == pytest.approx(1)  # as deep as Blender's traced shadow, which is told relative to its deepest
+    assert np.corrcoef(soft[here], ((1 - BATCH.ratio[2]).mean(0, keepdim=True) / deepest)[here])[0, 1] > 0.999
     assert found.mask_quality[1] == found.light_quality[1] == 1
     assert found.mask_quality[0] == pytest.approx(float(c.mask_quality[0]))
     assert found.mask_quality[0] < 1

@@ -14,7 +14,7 @@ import pytest
 
 from backend.images import read_exr, srgb_decode, srgb_encode
 from backend.protocol import GENERATED, PHYSICAL, PenumbraError
-from backend.shadow import photograph, viewpoint
+from backend.shadow import photograph, tone, viewpoint
 from backend.shadow.generator import ShadowGenerator
 from backend.shadow.photograph import Request, cast_in_photograph
 
@@ -43,7 +43,7 @@ def test_the_shadow_lies_where_it_should_and_the_rest_stays_as_it_was(tmp_path: 
     found = cast_in_photograph(Request(*write_pictures(tmp_path), light=tuple(3 * light), horizon=HORIZON, focal=FOCAL))
     true = POST.shadow(light)
     assert overlap(found.mask > 0.5, true) > 0.5
-    assert np.median(found.ratio[(found.mask > 0.95)][:, 1]) == pytest.approx(1 - photograph.DEPTH, abs=0.02)
+    assert np.median(found.ratio[(found.mask > 0.95)][:, 1]) == pytest.approx(1 - tone.DEPTH, abs=0.02)
     photograph.write(found, tmp_path / "out")
     before, after = (cv2.imread(str(p)) for p in (tmp_path / "composite.png", tmp_path / "out" / "image.png"))
     apart = (found.mask == 0) | POST.mask
