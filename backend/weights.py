@@ -147,10 +147,8 @@ def fitting(name: str) -> Iterator[None]:
         ) from problem
 
 
-def save_model(
-    folder: Path, architecture: str, module: nn.Module, config: dict[str, Any], card: str, eight_bit: bool = False
-) -> None:
-    """Write a network as float16, or with its large tensors in 8 bits, with its config and its card.
+def save_model(folder: Path, architecture: str, module: nn.Module, config: dict[str, Any], card: str) -> None:
+    """Write a network as float16, its large tensors in 8 bits, with its config and its card.
 
     config: "network" holds the sizes that the architecture is built from; "architecture" and "sha256" are added.
     Raises ValueError where a weight does not fit into float16.
@@ -160,7 +158,7 @@ def save_model(
     if unfit:
         raise ValueError(f"not finite as float16: {', '.join(unfit)}")
     folder.mkdir(parents=True, exist_ok=True)
-    data = safetensors.torch.save(_in_eight_bits(state) if eight_bit else state)
+    data = safetensors.torch.save(_in_eight_bits(state))
     with replacing(folder / MODEL) as temporary:
         temporary.write_bytes(data)
     write_json(folder / CONFIG, {"architecture": architecture, **config, "sha256": hashlib.sha256(data).hexdigest()})

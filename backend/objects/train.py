@@ -210,4 +210,4 @@ project from random weights on objects and pictures that it made itself. Licence
 {data_cards(data)}"""
     trained = {"steps": {str(k): s["step"] for k, s in steps.items()}}
     config_and_steps = {"network": config.to_json(), "trained": trained}
-    save_model(target, "reconstructor", network, config_and_steps, card, eight_bit=True)
+    save_model(target, "reconstructor", network, config_and_steps, card)

@@ -6,8 +6,8 @@ tokens of the image, bent by the light direction as far as its confidence goes (
 cross-attention. The prompt is empty. DDIM samples. A post-processing network makes the final picture and mask.
 
 Two kinds: on Stable Diffusion 1.5's folder it denoises the VAE's latents of the picture, U-Net and VAE frozen, as the
-paper does; the small one, trained whole, denoises the logarithm of the ratio image itself. It predicts the clean image,
-not the noise, as what it adds to the shadow that the predicted mask casts: so a small network leaves no noise where it
+paper does; the small one, trained whole, denoises the logarithm of the ratio image less that of the shadow that the
+predicted mask casts. It predicts this difference, not the noise in it: so a small network leaves no noise where it
 knows of nothing to draw, and begins as the physical shadow (on predicting clean data: Li and He, 2025).
 """
 
@@ -34,6 +34,7 @@ from .tone import DEPTH, TINT
 SHADOW_WEIGHT = 10.0  # of the noise inside the predicted shadow; the paper's factor is lost, SGDiffusion's is 10
 STEPS = 50
 DEEPEST = 3.0  # −log of the smallest ratio that is told apart
+DIFFERENCE = 0.4  # of logarithms of ratios, the small generator's from the mask's shadow, that is as large as its noise
 WITHOUT = ("points", "mask", "light", "confidences")
 _GRID = 4  # the light's tokens are a grid of so many each way
 
@@ -163,8 +164,9 @@ class ShadowGenerator(nn.Module):
         betas = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
         if vae is None:
             self.scheduler = DDIMScheduler(
-                **betas, prediction_type="sample", rescale_betas_zero_snr=True, timestep_spacing="trailing"
-            )
+                **betas, prediction_type="sample", clip_sample=False,
+                rescale_betas_zero_snr=True, timestep_spacing="trailing",
+            )  # fmt: skip
         else:  # Stable Diffusion's own
             self.scheduler = DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
 
@@ -183,7 +185,18 @@ class ShadowGenerator(nn.Module):
         )  # fmt: skip
         nn.init.zeros_(unet.conv_out.weight)
         nn.init.zeros_(cast(Tensor, unet.conv_out.bias))
-        return cls(config, unet, None, torch.zeros(1, 1, config.prompt))
+        generator = cls(config, unet, None, torch.zeros(1, 1, config.prompt))
+        control = generator.controlnet  # its zeros spare a trained U-Net; this one is to hear of its conditions at once
+        for layer in (
+            *control.controlnet_down_blocks,
+            control.controlnet_mid_block,
+            control.controlnet_cond_embedding.conv_out,
+        ):
+            layer.reset_parameters()
+        for processor in generator.unet.attn_processors.values():
+            if isinstance(processor, IPAdapterAttnProcessor2_0):
+                processor.to_v_ip[0].reset_parameters()
+        return generator
 
     @classmethod
     def on_stable_diffusion(
@@ -222,19 +235,25 @@ class ShadowGenerator(nn.Module):
         parts = {"controlnet": self.controlnet, "tokens": self.tokens, "post": self.post}
         return nn.ModuleDict({**parts, "adapters": nn.ModuleList(adapters)})
 
-    def latents(self, target: Tensor, ratio: Tensor) -> Tensor:
+    def latents(self, target: Tensor, ratio: Tensor, c: Conditions) -> Tensor:
         """What is denoised: of pictures (B, 3, H, W) in [0, 1], or of linear ratios (B, 3, H, W) in (0, 1]."""
         if self.vae is None:
-            return ratio.clamp(min=1e-6).log().clamp(min=-DEEPEST) * (2 / DEEPEST) + 1
+            return (ratio.clamp(min=1e-6).log().clamp(min=-DEEPEST) - self.shadow_of_mask(c)) / DIFFERENCE
         with torch.no_grad():
             return self.vae.encode(target * 2 - 1, return_dict=False)[0].mode() * self.vae.config["scaling_factor"]
 
-    def decode(self, latents: Tensor, composite: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, c: Conditions) -> Tensor:
         """(B, 3, H, W) linear ratio in (0, 1] of latents."""
         if self.vae is None:
-            return ((latents - 1) * (DEEPEST / 2)).clamp(-DEEPEST, 0).exp()
+            return (latents * DIFFERENCE + self.shadow_of_mask(c)).clamp(-DEEPEST, 0).exp()
         picture = self.vae.decode(latents / self.vae.config["scaling_factor"], return_dict=False)[0] / 2 + 0.5
-        return (decode_display(picture) / decode_display(composite).clamp(min=1e-3)).clamp(1e-3, 1)
+        return (decode_display(picture) / decode_display(c.composite).clamp(min=1e-3)).clamp(1e-3, 1)
+
+    def shadow_of_mask(self, c: Conditions) -> Tensor:
+        """(B, 3, H, W) logarithm of a clear day's shadow where the mask is, as far as the mask is trusted."""
+        c = c.without(self.config.without)
+        taken = torch.tensor(DEPTH * TINT, dtype=torch.float32, device=c.mask.device).view(1, 3, 1, 1)
+        return (1 - c.mask * c.mask_quality[:, None, None, None] * taken).log()
 
     def denoise(self, noisy: Tensor, step: Tensor, c: Conditions) -> Tensor:
         """What the scheduler asks for of (B, C, h, w) at diffusion steps (B,): the noise in it, or what it is of."""
@@ -247,18 +266,13 @@ class ShadowGenerator(nn.Module):
             noisy, step, prompt, added_cond_kwargs={"image_embeds": self.tokens(c)},
             down_block_additional_residuals=down, mid_block_additional_residual=middle, return_dict=False,
         )[0]  # fmt: skip
-        return found if self.vae is not None else F.pixel_shuffle(found, self.patch) + self.latents_of_mask(c)
-
-    def latents_of_mask(self, c: Conditions) -> Tensor:
-        """(B, 3, H, W) of the small kind: a clear day's shadow where the mask is, as far as the mask is trusted."""
-        taken = torch.tensor(DEPTH * TINT, dtype=torch.float32, device=c.mask.device).view(1, 3, 1, 1)
-        return self.latents(c.composite, 1 - c.mask * c.mask_quality[:, None, None, None] * taken)
+        return F.pixel_shuffle(found, self.patch)
 
     def noise_loss(
         self, target: Tensor, ratio: Tensor, c: Conditions, generator: torch.Generator | None = None
     ) -> Tensor:
         """Equation 8 (of the clean image where that is predicted), SHADOW_WEIGHT times within the predicted shadow."""
-        clean = self.latents(target, ratio)
+        clean = self.latents(target, ratio, c)
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         count = self.scheduler.config["num_train_timesteps"]
         step = torch.randint(count, (len(clean),), generator=generator, device=clean.device)
@@ -279,7 +293,7 @@ class ShadowGenerator(nn.Module):
         self.scheduler.set_timesteps(steps, device=x.device)
         for step in self.scheduler.timesteps:
             x = self.scheduler.step(self.denoise(x, step.expand(len(x)), c), step, x, return_dict=False)[0]
-        return self.decode(x, c.composite)
+        return self.decode(x, c)
 
     def finish(self, ratio: Tensor, c: Conditions) -> tuple[Tensor, Tensor]:
         """The final ratio (B, 3, H, W) and the shadow's mask (B, 1, H, W) in [0, 1], of sampled ratios."""
@@ -313,7 +327,7 @@ def shaded(composite: Tensor, ratio: Tensor) -> Tensor:
 
 
 def _attend_to_tokens(unet: UNet2DConditionModel, width: int) -> None:
-    """Give every cross-attention an IP-Adapter for the light's tokens; it adds nothing until it is trained."""
+    """Give every cross-attention an IP-Adapter for the light's tokens, which adds nothing to begin with."""
     processors: dict[str, nn.Module | AttnProcessor2_0] = {}
     for name in unet.attn_processors:
         if name.endswith("attn2.processor"):

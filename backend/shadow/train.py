@@ -31,7 +31,7 @@ from .networks import ShadowPredictors, hint, prior_at_low_resolution
 from .tuples import ShadowTuple
 
 TEACHING = 0.5  # share of stage 1's masks that follow the true light, so that they learn from the first step
-TOLD = 0.35  # share of examples that stage 3 sees with the true mask and light, beside the paper's predicted ones
+TOLD = 0.5  # share of examples that stage 3 sees with the true mask and light, beside the paper's predicted ones
 TRAINED = {1: ("light", "mask"), 2: ("quality",)}  # parts of the predictors
 
 
@@ -232,4 +232,4 @@ pictures that it rendered itself. Licence: GPL-3.0-or-later.
 
 {data_cards(data)}"""
     config = {"network": sizes, "trained": {**facts, **dataclasses.asdict(plan)}}
-    save_model(folder, architecture, trainer.exported(), config, card, eight_bit=stage == 3)
+    save_model(folder, architecture, trainer.exported(), config, card)

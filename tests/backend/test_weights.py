@@ -32,23 +32,21 @@ def test_round_trip(saved: tuple[Path, ShadingNet]) -> None:
     assert not loaded.training
     for mine, theirs in zip(module.parameters(), loaded.parameters(), strict=True):
         assert theirs.dtype == torch.float32
-        torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(mine, theirs, atol=3e-3, rtol=1e-3)
 
 
-def test_large_tensors_in_eight_bits_are_half_as_large_and_nearly_the_same(saved: tuple[Path, ShadingNet]) -> None:
+def test_large_tensors_are_nearly_the_same_in_eight_bits(saved: tuple[Path, ShadingNet]) -> None:
     root, module = saved
     with torch.no_grad():  # rows of very different size keep their own scale
         next(p for p in module.parameters() if p.ndim > 1 and p.numel() > 5000)[0] *= 100
-    config = {"network": CONFIG.to_json()}
-    weights.save_model(root / "full", "shadingnet", module, config, "# Card\n")
-    weights.save_model(root / "small", "shadingnet", module, config, "# Card\n", eight_bit=True)
-    loaded, _ = weights.load_model("small", root)
+    weights.save_model(root / "net", "shadingnet", module, {"network": CONFIG.to_json()}, "# Card\n")
+    loaded, _ = weights.load_model("net", root)
     for mine, theirs in zip(module.parameters(), loaded.parameters(), strict=True):
         rows = mine.flatten(1) if mine.ndim > 1 else mine[None]
         error = (theirs - mine).reshape(rows.shape).abs().amax(1)
         assert (error <= 0.0046 * rows.abs().amax(1) + 1e-3 * (mine.ndim == 1)).all()
-    small, full = ((root / name / weights.MODEL).stat().st_size for name in ("small", "full"))
-    assert small < 0.75 * full
+    float16 = 2 * sum(p.numel() for p in module.parameters())
+    assert (root / "net" / weights.MODEL).stat().st_size < 0.75 * float16
 
 
 def damage_bytes(folder: Path) -> None:

@@ -135,13 +135,13 @@ def conditions(mask_quality: float = 1.0, light_quality: float = 1.0) -> Conditi
     return Conditions(BATCH.composite, h, BATCH.shadow, BATCH.light, ones * light_quality, ones * mask_quality)
 
 
-def test_the_small_generators_code_is_the_ratio() -> None:
-    generator = ShadowGenerator.small(SMALL)
-    ratio = torch.tensor([1.0, 0.5, 0.06]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
-    code = generator.latents(ratio, ratio)
-    assert code[0, 0, 0, 0] == 1
-    assert code.abs().max() <= 1
-    torch.testing.assert_close(generator.decode(code, ratio), ratio)
+def test_the_small_generators_code_is_the_ratio_by_the_masks_shadow() -> None:
+    generator, c = ShadowGenerator.small(SMALL), conditions()
+    ratio = torch.tensor([1.0, 0.5, 0.06]).view(1, 3, 1, 1).expand_as(c.composite)
+    code = generator.latents(c.composite, ratio, c)
+    assert (code[:, 0][c.mask[:, 0] == 0] == 0).all()
+    assert code.abs().max() < 10
+    torch.testing.assert_close(generator.decode(code, c), ratio)
     composite = torch.full((1, 3, 4, 4), 0.5)
     dark = shaded(composite, torch.full((1, 3, 4, 4), 0.2))
     torch.testing.assert_close(decode_display(dark), decode_display(composite) * 0.2)
@@ -259,7 +259,7 @@ def test_a_stable_diffusion_folder_drops_in_and_stays_frozen(tmp_path: Path) -> 
     big = collate([example(one, 64) for one in tuples(64)[:2]])
     h = hint(big.composite, big.object, big.points, big.valid)
     c = Conditions(big.composite, h, big.shadow, big.light, torch.ones(2), torch.ones(2))
-    assert generator.latents(big.target, big.ratio).shape == (2, 4, 8, 8)
+    assert generator.latents(big.target, big.ratio, c).shape == (2, 4, 8, 8)
     trainer = train.Trainer(
         train.Plan(stage=3, size=64, steps=2), tmp_path / "run", CPU, ShadowPredictors(TINY), generator
     )
