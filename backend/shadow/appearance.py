@@ -178,6 +178,7 @@ def _told(
     traced = together[part]
     depth = 1 - traced @ LUMINANCE.astype(np.float32)
     prior = depth / max(float(depth.max()), 1e-6)
+    taken = np.clip(1 - traced[prior > 0.9].mean(0), 0, 1)
     small, log = (cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in (prior, np.log(traced)))
     picture, alpha = (image[part] for image in (scene.composite, scene.alpha))
     light = probe.dominant_direction
@@ -187,6 +188,7 @@ def _told(
         mask=torch.from_numpy(small)[None, None] * (1 - seen.object),
         mask_quality=torch.ones(1),
         light_quality=torch.full((1,), probe.confidence),
+        taken=torch.tensor(taken, dtype=torch.float32)[None],
     )
     device = next(networks.generator.parameters()).device
     moved = {f.name: getattr(seen, f.name).to(device) for f in dataclasses.fields(seen)}

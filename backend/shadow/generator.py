@@ -64,7 +64,8 @@ class Conditions:
     """What a shadow is generated from, for B pictures.
 
     composite: (B, 3, H, W) display-encoded in [0, 1]; hint: (B, 7, H, W), see `networks.hint`; mask: (B, 1, H, W) the
-    predicted shadow; light: (B, 3); light_quality, mask_quality: (B,) confidences in [0, 1].
+    predicted shadow; light: (B, 3); light_quality, mask_quality: (B,) confidences in [0, 1]; taken: (B, 3) share of the
+    light in [0, 1) that the shadow is thought to take where it is deepest.
     """
 
     composite: Tensor
@@ -73,6 +74,7 @@ class Conditions:
     light: Tensor
     light_quality: Tensor
     mask_quality: Tensor
+    taken: Tensor
 
     @property
     def object(self) -> Tensor:
@@ -250,10 +252,10 @@ class ShadowGenerator(nn.Module):
         return (decode_display(picture) / decode_display(c.composite).clamp(min=1e-3)).clamp(1e-3, 1)
 
     def shadow_of_mask(self, c: Conditions) -> Tensor:
-        """(B, 3, H, W) logarithm of a clear day's shadow where the mask is, as far as the mask is trusted."""
+        """(B, 3, H, W) logarithm of the shadow that is thought to be where the mask is, as far as that is trusted."""
         c = c.without(self.config.without)
-        taken = torch.tensor(DEPTH * TINT, dtype=torch.float32, device=c.mask.device).view(1, 3, 1, 1)
-        return (1 - c.mask * c.mask_quality[:, None, None, None] * taken).log()
+        trusted = c.mask * c.mask_quality[:, None, None, None]
+        return (1 - trusted * c.taken[:, :, None, None]).log().clamp(min=-DEEPEST)
 
     def denoise(self, noisy: Tensor, step: Tensor, c: Conditions) -> Tensor:
         """What the scheduler asks for of (B, C, h, w) at diffusion steps (B,): the noise in it, or what it is of."""
@@ -318,7 +320,13 @@ def condition(
     p = predictors(*small, light=light)
     mask = F.interpolate(p.mask, size, mode="bilinear", align_corners=False) * (1 - pictures[1])
     light_quality = p.light_quality if light is None else torch.ones_like(p.light_quality)
-    return Conditions(composite, hint(*pictures), mask, p.light, light_quality, p.mask_quality)
+    taken = clear_day(composite)
+    return Conditions(composite, hint(*pictures), mask, p.light, light_quality, p.mask_quality, taken)
+
+
+def clear_day(composite: Tensor) -> Tensor:
+    """(B, 3) the share of the light that shadows take on a clear day."""
+    return composite.new_tensor(DEPTH * TINT).expand(len(composite), 3)
 
 
 def shaded(composite: Tensor, ratio: Tensor) -> Tensor:

@@ -26,12 +26,13 @@ from ..training import Learner, RunPlan, data_cards
 from ..weights import save_model
 from . import losses
 from .examples import Batch, collate, example
-from .generator import Conditions, ShadowGenerator, condition, shaded
+from .generator import DEEPEST, Conditions, ShadowGenerator, clear_day, condition, shaded
 from .networks import ShadowPredictors, hint, prior_at_low_resolution
 from .tuples import ShadowTuple
 
 TEACHING = 0.5  # share of stage 1's masks that follow the true light, so that they learn from the first step
 TOLD = 0.5  # share of examples that stage 3 sees with the true mask and light, beside the paper's predicted ones
+MISJUDGED = 0.35  # deviation of the logarithm of a shadow's depth, itself a logarithm, of an estimated light
 TRAINED = {1: ("light", "mask"), 2: ("quality",)}  # parts of the predictors
 
 
@@ -153,25 +154,32 @@ class Trainer(Learner):
 
 def conditions(predictors: ShadowPredictors, batch: Batch, told: Tensor) -> Conditions:
     """What the predictors make of the examples; of those that are `told` (B,) the true mask and light, and sure of
-    both, as it is where the scene is known. Every other mask is then soft, as that of a traced shadow is."""
+    both, as it is where the scene is known. Every other mask is then soft and its depth roughly known, as those of a
+    traced shadow are."""
     pictures = batch.composite, batch.object, batch.points, batch.valid
     sure, mask = torch.ones_like(batch.known), batch.shadow.clone()
-    mask[::2] = softened(batch.ratio[::2])
+    taken = clear_day(batch.composite).clone()
+    mask[::2], taken[::2] = traced(batch.ratio[::2])
     mask = mask * (1 - batch.object)
-    c = Conditions(batch.composite, hint(*pictures), mask, batch.light.clone(), sure, sure.clone())
+    c = Conditions(batch.composite, hint(*pictures), mask, batch.light.clone(), sure, sure.clone(), taken)
     rest = ~told
     if rest.any():  # the predictors take half a step's time
         predicted = condition(predictors, tuple(x[rest] for x in pictures))
-        for name in ("mask", "light", "light_quality", "mask_quality"):
+        for name in ("mask", "light", "light_quality", "mask_quality", "taken"):
             getattr(c, name)[rest] = getattr(predicted, name).to(getattr(c, name).dtype)
     return c
 
 
-def softened(ratio: Tensor) -> Tensor:
-    """(B, 1, H, W) how deep shadows of ratios (B, 3, H, W) are, 1 where they are deepest."""
-    depth = 1 - torch.einsum("bchw,c->bhw", ratio, torch.tensor(LUMINANCE, dtype=ratio.dtype, device=ratio.device))
-    deepest = depth.flatten(1).amax(1).clamp(min=1e-3)
-    return (depth / deepest[:, None, None]).clamp(0, 1)[:, None]
+def traced(ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """What a tracer would know of shadows of ratios (B, 3, H, W): how deep they are (B, 1, H, W), 1 where they are
+    deepest, and the share of the light (B, 3) that they take there, as far as its light is the picture's."""
+    luminance = torch.tensor(LUMINANCE, dtype=ratio.dtype, device=ratio.device)
+    depth = 1 - torch.einsum("bchw,c->bhw", ratio, luminance)
+    deep = (depth / depth.flatten(1).amax(1).clamp(min=1e-3)[:, None, None]).clamp(0, 1)[:, None]
+    deepest = (deep > 0.9).float()
+    kept = (ratio.log() * deepest).sum((2, 3)) / deepest.sum((2, 3)).clamp(min=1)
+    error = (MISJUDGED * torch.randn(len(kept), 1, device=kept.device)).exp()
+    return deep, 1 - (kept * error).clamp(-DEEPEST, 0).exp()
 
 
 def spoil(ratio: Tensor) -> Tensor:
