@@ -18,11 +18,15 @@ from ..rays.camera import look_at, perspective, project
 from ..shading import environments
 from ..shading.environments import Environment
 from ..shading.moments import Sources, moments
-from ..shading.traced import Skin
+from ..shading.panorama import LUMINANCE
+from ..shading.probe import Sun
+from ..shading.traced import Light, Skin
+from .lamps import Lamp
 from .things import GROUNDS, ground, moved, thing
 
 PEOPLE = 0.5  # share of scenes whose object is a person
 SUNNY = 0.85  # share of scenes with a sun; the others are overcast or indoors
+LAMPS = 0.12  # share of scenes with a lamp as well
 LONGEST = 3.0  # heights of the object; a longer shadow need not fit into the frame
 
 
@@ -30,7 +34,7 @@ LONGEST = 3.0  # heights of the object; a longer shadow need not fit into the fr
 class ShadowScene:
     """skins: world space; their meshes' roles are CHARACTER the object, PROP others, RECEIVER ground and walls.
 
-    light: at no particular exposure.
+    light: at no particular exposure. lamp: world space, at the same exposure, or None.
     """
 
     name: str
@@ -38,11 +42,13 @@ class ShadowScene:
     skins: list[Skin]
     camera: Camera
     light: Environment
+    lamp: Lamp | None = None
 
 
 def scenes(sources: Sources, seed: int, shard: int, count: int, size: int) -> Iterator[ShadowScene]:
     """`count` scenes of one shard; the same seed and shard give the same scenes."""
     random = np.random.default_rng([seed, zlib.crc32(b"shadow" + sources.split.encode()), shard])
+    of_lamps = np.random.default_rng([seed, zlib.crc32(b"lamps" + sources.split.encode()), shard])
     people = moments(sources, seed + 7, shard, count, 0)
     for index in range(count):
         kind = str(random.choice(GROUNDS, p=[0.4, 0.2, 0.15, 0.1, 0.15]))
@@ -57,8 +63,9 @@ def scenes(sources: Sources, seed: int, shard: int, count: int, size: int) -> It
         bos = bool(random.random() < 0.6)
         light = _light(sources, random)
         others = _around(main, height, random) if bos else []
-        camera = _camera(main, light, size, random)
-        yield ShadowScene(f"{shard}-{index}-{what}-{kind}", bos, [*main, *others, *floor], camera, light)
+        lamp = _lamp(main, light, of_lamps)
+        camera = _camera(main, lamp.seen_from(np.zeros(3)) if lamp else next(iter(light.suns), None), size, random)
+        yield ShadowScene(f"{shard}-{index}-{what}-{kind}", bos, [*main, *others, *floor], camera, light, lamp)
 
 
 def _light(sources: Sources, random: np.random.Generator) -> Environment:
@@ -76,6 +83,21 @@ def _light(sources: Sources, random: np.random.Generator) -> Environment:
     return light.rotated(random.random())
 
 
+def _lamp(main: list[Skin], light: Environment, random: np.random.Generator) -> Lamp | None:
+    """In some scenes a lamp about the object, which lights its ground a half to three times as brightly as all else."""
+    azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(random.uniform(25, 70))
+    away, radius, warm = random.uniform(1.5, 4.0), random.uniform(0.03, 0.4), random.random()
+    share, drawn = random.uniform(0.5, 3.0), random.random()
+    if drawn > LAMPS:
+        return None
+    tall = max(float(s.mesh.vertices[:, 2].max()) for s in main)
+    distance = away * tall + radius
+    toward = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
+    level = float(Light.of(light).open_ground @ LUMINANCE)
+    colour = np.array([1.0, 1 - 0.25 * warm, 1 - 0.5 * warm])
+    return Lamp(distance * toward, radius, share * level * distance**2 / toward[2] * colour)
+
+
 def _around(main: list[Skin], height: Callable[[float, float], float], random: np.random.Generator) -> list[Skin]:
     """One to four other things, at some distance from the object."""
     radius = max(float(np.linalg.norm(s.mesh.vertices[:, :2], axis=1).max()) for s in main)
@@ -87,14 +109,14 @@ def _around(main: list[Skin], height: Callable[[float, float], float], random: n
     return skins
 
 
-def _camera(main: list[Skin], light: Environment, size: int, random: np.random.Generator) -> Camera:
-    """From 0.4 to 4 m high, near enough that the object and its sun's shadow fill a good part of the frame."""
+def _camera(main: list[Skin], sun: Sun | None, size: int, random: np.random.Generator) -> Camera:
+    """From 0.4 to 4 m high, near enough that the object and its shadow by a sun fill a good part of the frame."""
     points = np.concatenate([s.mesh.vertices for s in main])
     points = points[:: max(1, len(points) // 400)].astype(np.float64)
     tall = float(points[:, 2].max())
     shown = [points]
-    if light.suns:
-        toward = light.suns[0].direction
+    if sun is not None:
+        toward = sun.direction
         reach = min(1 / max(np.tan(np.arcsin(toward[2])), 0.05), LONGEST)
         level = toward[:2] / max(np.linalg.norm(toward[:2]), 1e-6)
         shown.append(np.column_stack([points[:, :2] - points[:, 2:] * reach * level, np.zeros(len(points))]))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bulk tier's renderer of shadow scenes, by rays with Embree: one picture with the object's shadow and one without.
 
-Suns and sky, matt surfaces, no bounces but the open ground's radiance from below. Everything is linear Rec.709.
+Suns, sky and lamps, matt surfaces, no bounces but the open ground's radiance from below. Everything is linear Rec.709.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +22,13 @@ from ..shading.traced import Light, Skin
 from ..shading.visibility import RayStarts, edge_aware_mean
 from .cast import SKY_RAYS, light_samples
 from .ground import Receiver
+from .lamps import Lamp, lamp_light
 from .scenes import ShadowScene
 
 DARKEST = 0.06  # share of the light; a shadow that nowhere takes more is none
 EDGE = 0.4  # of its deepest part's darkness: where a shadow's mask ends
 WIDE = 0.015  # radians; the penumbra of a wider sun is averaged over neighbours, who ask for other parts of it
+IN_TURN = (RECEIVER, PROP, CHARACTER)  # what hides light from the pictures `open`, `composite` and `target`
 TRUSTED = 0.25  # share of the ground's light that a light's direction must bring to be worth learning
 
 
@@ -34,7 +37,7 @@ class Picture:
     """(H, W, 3) linear radiance: `open` has no shadows of objects, `composite` those of others, `target` all.
 
     The object itself is shaded in full in all of them. object, others: (H, W) bool. points: (H, W, 3) metres, camera
-    space, where `valid`. probe: the light, camera space.
+    space, where `valid`. probe: the light, camera space; a lamp is in it as the sun that it is to the object.
     """
 
     open: np.ndarray
@@ -56,8 +59,12 @@ def render(scene: ShadowScene) -> Picture:
     light = Light.of(scene.light)
     probe = light.probe(camera.world_from_camera)
     radiance = np.repeat(background(scene.light.picture, camera, camera.width)[None], 3, 0)
+    lamp = scene.lamp.moved(np.linalg.inv(camera.world_from_camera)) if scene.lamp else None
     if surface.valid.any():
-        radiance[:, surface.valid] = _light(meshes, surface, probe, camera.world_from_camera[2, :3]) * albedo
+        radiance[:, surface.valid] = _light(meshes, surface, probe, lamp, camera.world_from_camera[2, :3]) * albedo
+    if lamp is not None:
+        middle = np.concatenate([s.mesh.vertices for s in skins if s.mesh.role == CHARACTER]).mean(0)
+        probe = dataclasses.replace(probe, suns=(*probe.suns, lamp.seen_from(middle)))
     on_object = role == CHARACTER
     radiance[:, on_object] = radiance[2, on_object]
     points = np.where(surface.valid[..., None], surface.point, 0)
@@ -145,7 +152,7 @@ def _texture(skin: Skin, uv: np.ndarray) -> np.ndarray:
     return np.stack(channels, -1)
 
 
-def _light(meshes: RayScene, surface: Receiver, probe: LightProbe, up: np.ndarray) -> np.ndarray:
+def _light(meshes: RayScene, surface: Receiver, probe: LightProbe, lamp: Lamp | None, up: np.ndarray) -> np.ndarray:
     """(3, N, 3) shading of the valid points behind the ground alone, behind other things too, and behind all."""
     directions, colours = light_samples(probe, surface)
     starts = RayStarts(surface)
@@ -159,17 +166,18 @@ def _light(meshes: RayScene, surface: Receiver, probe: LightProbe, up: np.ndarra
         # Light from below is the open ground's own, which the ground does not hide.
         open_ = cosine > 0
         level = toward @ up > 0
-        for step, role in enumerate((RECEIVER, PROP, CHARACTER)):
+        for step, role in enumerate(IN_TURN):
             asked = open_ & level if role == RECEIVER else open_
             open_ &= ~meshes.blocked(starts.origins[begin:end], toward[None], asked, (role,))
             received = cosine * open_
             sky[step, begin:end] = received[:, :SKY_RAYS] @ colours[slot, :SKY_RAYS]
             suns[step, begin:end] = received[:, SKY_RAYS:] @ colours[slot, SKY_RAYS:]
     spread = edge_aware_mean(surface)
+    by_lamp = np.zeros_like(sky) if lamp is None else lamp_light(lamp, meshes, starts, IN_TURN)
     result = np.empty((3, starts.count, 3), np.float32)
     for step in range(3):
         in_order = np.empty((2, starts.count, 3), np.float32)
-        in_order[:, starts.order] = sky[step], suns[step]
+        in_order[:, starts.order] = sky[step] + by_lamp[step], suns[step]
         wide = any(sun.half_angle > WIDE for sun in probe.suns)
         result[step] = spread @ in_order[0] + (spread @ in_order[1] if wide else in_order[1])
     return result

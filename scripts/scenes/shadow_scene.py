@@ -17,6 +17,7 @@ from backend.protocol import CHARACTER, PROP
 from backend.shading.photograph import background
 from backend.shading.traced import Light
 from backend.shadow import traced
+from backend.shadow.lamps import Lamp
 from backend.shadow.scenes import ShadowScene
 from backend.shadow.traced import Picture
 
@@ -34,6 +35,8 @@ class ShadowStage:
         use_cycles(self.scene, samples, denoise=True, threads=threads)
         self.scene.camera = linked(self.scene, bpy.data.objects.new("camera", bpy.data.cameras.new("camera")))
         self._suns = [linked(self.scene, bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))) for _ in "ab"]
+        self._lamp = linked(self.scene, bpy.data.objects.new("lamp", bpy.data.lights.new("lamp", "POINT")))
+        self._lamp.visible_camera = False
         self._panorama = add_world(self.scene)
         self._folder = tempfile.TemporaryDirectory()
 
@@ -45,6 +48,7 @@ class ShadowStage:
         self._panorama.image = new_image("panorama", light.panorama)
         for lamp, sun in zip(self._suns, [*light.suns, None, None], strict=False):
             shine(lamp, sun)
+        self._light_lamp(shown.lamp)
         aim(self.scene, shown.camera)
         parts = [(skin.mesh.role, linked(self.scene, new_part(skin, white=False))) for skin in shown.skins]
         behind = background(shown.light.picture, shown.camera, shown.camera.width)
@@ -57,6 +61,15 @@ class ShadowStage:
         for image in (open_, composite):
             image[picture.object] = target[picture.object]
         return dataclasses.replace(picture, open=open_, composite=composite, target=target)
+
+    def _light_lamp(self, lamp: Lamp | None) -> None:
+        self._lamp.hide_render = lamp is None
+        if lamp is not None:
+            strength = float(np.max(lamp.intensity))
+            self._lamp.data.energy = 4 * np.pi**2 * strength
+            self._lamp.data.color = lamp.intensity / strength
+            self._lamp.data.shadow_soft_size = lamp.radius
+            self._lamp.location = lamp.place
 
     def _render(
         self, parts: list[tuple[str, bpy.types.Object]], without: tuple[str, ...], behind: np.ndarray

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from backend.shading.environments import Environment
 from backend.shading.probe import Sun
 from backend.shadow import things, traced
 from backend.shadow.examples import collate, example, mirrored
+from backend.shadow.lamps import Lamp
 from backend.shadow.scenes import ShadowScene
 from backend.shadow.tuples import DESOBA, Desoba, Shards
 from scripts import shadow_dataset
@@ -41,9 +43,43 @@ def scene(bos: bool = True) -> ShadowScene:
     return ShadowScene("pole", bos, [*skins, *floor], camera, light)
 
 
+LAMP = Lamp(np.array([1.2, -0.4, 2.2]), 0.05, np.array([40.0, 35.0, 30.0]))
+
+
+def by_lamp() -> ShadowScene:
+    """The same under a lamp on the right in place of the sun."""
+    shown = scene()
+    return dataclasses.replace(shown, light=dataclasses.replace(shown.light, suns=()), lamp=LAMP)
+
+
 @pytest.fixture(scope="module")
 def picture() -> traced.Picture:
     return traced.render(scene())
+
+
+def test_a_lamps_light_fades_and_its_shadows_spread() -> None:
+    shown = by_lamp()
+    picture = traced.render(shown)
+
+    def shadow_tip(corner: tuple[float, float, float]) -> np.ndarray:
+        """Where a line from the lamp through a point meets the ground."""
+        away = np.array(corner) - LAMP.place
+        return LAMP.place + away * LAMP.place[2] / -away[2]
+
+    in_pole, in_block = (0.8 * shadow_tip(top) + 0.2 * np.array(foot) for top, foot in (
+        ((0, 0, 1.5), (0, 0, 0)), ((-1.6, 0.8, 0.8), (-1.6, 0.8, 0)),
+    ))  # fmt: skip
+    assert picture.target[at(shown, in_pole)].mean() < 0.75 * picture.composite[at(shown, in_pole)].mean()
+    assert picture.composite[at(shown, in_block)].mean() < 0.75 * picture.open[at(shown, in_block)].mean()
+    dark = traced.render(dataclasses.replace(shown, lamp=None))
+    for point in ((0.6, -0.3, 0), (-3.0, 1.5, 0)):
+        place = at(shown, point)
+        pose = shown.camera.world_from_camera
+        toward = LAMP.place - pose[:3, :3] @ picture.points[place] - pose[:3, 3]
+        found = 0.3 * (picture.open[place] / dark.open[place] - 1)  # by the sky's shading, whatever the texture
+        np.testing.assert_allclose(found, LAMP.intensity * toward[2] / np.linalg.norm(toward) ** 3, rtol=0.02)
+    direction = picture.probe.dominant_direction @ shown.camera.world_from_camera[:3, :3].T
+    assert direction @ (LAMP.place - [0, 0, 0.75]) / np.linalg.norm(LAMP.place - [0, 0, 0.75]) > np.cos(np.radians(15))
 
 
 def at(shown: ShadowScene, point: tuple[float, float, float]) -> tuple[int, int]:
@@ -69,15 +105,17 @@ def test_shadows_fall_away_from_the_sun_and_each_has_its_picture(picture: traced
 
 
 @pytest.mark.slow
-def test_cycles_draws_the_same_three_pictures(picture: traced.Picture) -> None:
+@pytest.mark.parametrize(("shown", "gloss"), [(scene(), 0.1), (by_lamp(), 0.25)], ids=["sun", "lamp"])
+def test_cycles_draws_the_same_three_pictures(shown: ShadowScene, gloss: float) -> None:
+    """gloss: what the traced tier lacks, a lamp's mirror image above all."""
     pytest.importorskip("bpy")
     from scripts.scenes.shadow_scene import ShadowStage
 
-    truth = ShadowStage(samples=8).render(scene())
+    picture, truth = traced.render(shown), ShadowStage(samples=8).render(shown)
     pairs = ((truth.open, picture.open), (truth.composite, picture.composite), (truth.target, picture.target))
     for theirs, ours in pairs:
         error = np.abs(cv2.blur(theirs - ours, (9, 9)))  # fine textures are filtered in other ways
-        assert error[picture.valid].mean() < 0.1 * ours[picture.valid].mean()
+        assert error[picture.valid].mean() < gloss * ours[picture.valid].mean()
     ground = picture.valid & ~picture.object & ~picture.others
     for before, after in itertools.pairwise(pairs):
         theirs, ours = (after[i].mean(-1) < 0.6 * before[i].mean(-1) for i in (0, 1))
