@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a traced shadow looks like on its plate: trained networks draw its depth and colour, its outline stays.
+"""What a traced shadow looks like on its plate: trained networks tell its depth and colour, its form stays.
 
 The networks are those for lone photographs (`generated`; physical shadow paper, section 3). Where the scene is known
 they are told more: exact points, the probe's light, and the traced shadow in the place of the predicted mask.
@@ -26,15 +26,13 @@ from ..shading.probe import LightProbe
 from ..weights import WEIGHTS
 from . import generated, tone
 from .combined_light import combined
-from .full_resolution import guided
-from .generator import STEPS, ShadowGenerator
+from .generator import Conditions, ShadowGenerator
 from .networks import SEEN, ShadowPredictors
 from .pointmap import PointMap, of_scene
 
-SAMPLES, SEED = 2, 0  # shadows that are drawn, of which the best is taken; all frames begin with the same noise
+SAMPLES, SEED = 4, 0  # shadows that are drawn, whose mean is taken; all frames begin with the same noise
 CONTEXT = 1.25  # sides of what holds character and shadow: what the networks see around it
 DEEPEST = 8.0  # times the traced shadow's logarithm; what is drawn deeper than that everywhere is no shadow of this
-FAINT = 0.05  # of the traced shadow's depth; where it is fainter, it alone fades the drawn one out
 
 Box = tuple[int, int, int, int]
 
@@ -81,29 +79,6 @@ def agreed_light(networks: Networks, scene: Scene, probe: LightProbe) -> LightPr
     return combined(probe, seen.light[0].double().numpy(), float(seen.light_quality[0]))
 
 
-def drawn(
-    networks: Networks,
-    scene: Scene,
-    traced: Mapping[str, np.ndarray],
-    probe: LightProbe,
-    progress: Callable[[float], None] = lambda fraction: None,
-) -> dict[str, np.ndarray]:
-    """Each character's part (H, W, 3) of the shadow in (0, 1], as the networks draw the shadow of all.
-
-    traced: by name, the parts that the probe casts; where their product is exactly 1, nothing is drawn.
-    progress: gets the fraction that is done after each step of diffusion; what it raises ends the work.
-    """
-    together = np.prod(list(traced.values()), 0)
-    if (together == 1).all():
-        return dict(traced)
-    power, rest, prior, part = _told(networks, scene, together, probe, progress)
-    ratio = together.copy()
-    fade = np.minimum(prior / FAINT, 1)[..., None]
-    rest = guided(rest, prior, trust=1.0) * fade * fade * (3 - 2 * fade)
-    ratio[part] = np.exp(np.minimum(np.log(together[part]) * power + rest, 0))
-    return _finished(ratio, together, traced, scene.plate)
-
-
 def told_power(
     networks: Networks,
     scene: Scene,
@@ -111,21 +86,24 @@ def told_power(
     probe: LightProbe,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> np.ndarray | None:
-    """(3,) of which power of the traced shadow the one that the networks draw is, by colour; None without a shadow."""
+    """(3,) of which power of the traced shadow the one that the networks draw is, by colour; None without a shadow.
+
+    traced: by name, the characters' parts (H, W, 3) that the probe casts. progress: gets the fraction that is done
+    after each step of diffusion; what it raises ends the work.
+    """
     together = np.prod(list(traced.values()), 0)
-    return None if (together == 1).all() else _told(networks, scene, together, probe, progress)[0]
+    if (together == 1).all():
+        return None
+    drawn, log = _drawn(networks, scene, together, probe, progress)
+    # In the logarithm: so its power keeps thin shadows, which a small picture blurs, as deep as they were drawn.
+    power = (drawn * log).sum((0, 1)) / np.maximum((log * log).sum((0, 1)), 1e-9)
+    return np.clip(power, 0, DEEPEST)
 
 
 def deepened(traced: Mapping[str, np.ndarray], power: np.ndarray, plate: np.ndarray) -> dict[str, np.ndarray]:
     """Each character's part (H, W, 3) of a shadow that is this power (3,) of the traced one on its plate (H, W, 3)."""
     together = np.prod(list(traced.values()), 0)
-    return _finished(together**power, together, traced, plate)
-
-
-def _finished(
-    ratio: np.ndarray, together: np.ndarray, traced: Mapping[str, np.ndarray], plate: np.ndarray
-) -> dict[str, np.ndarray]:
-    ratio = np.where(together < 1, np.maximum(tone.fitted(ratio, plate), 1e-3), 1).astype(np.float32)
+    ratio = np.where(together < 1, np.maximum(tone.fitted(together**power, plate), 1e-3), 1).astype(np.float32)
     return shared(ratio, traced)
 
 
@@ -144,7 +122,7 @@ def shared(ratio: np.ndarray, traced: Mapping[str, np.ndarray]) -> dict[str, np.
 def _steps_told(generator: ShadowGenerator, progress: Callable[[float], None]) -> Iterator[None]:
     """Calls `progress` whenever the U-Net has denoised once."""
     steps = itertools.count(1)
-    hook = generator.unet.register_forward_hook(lambda *_: progress(min(next(steps) / STEPS, 1.0)))
+    hook = generator.unet.register_forward_hook(lambda *_: progress(min(next(steps) / generator.steps, 1.0)))
     try:
         yield
     finally:
@@ -167,11 +145,11 @@ def _box(where: np.ndarray) -> Box:
     return left, top, right, bottom
 
 
-def _told(
+def _drawn(
     networks: Networks, scene: Scene, together: np.ndarray, probe: LightProbe, progress: Callable[[float], None]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, slice]]:
-    """What is drawn over the traced ratio (H, W, 3): exponents (3,) and rest (s, s, 3) of `_as_a_power`; of the part
-    (h, w) of the frame that was drawn, how deep the traced shadow is, 1 at its deepest; and that part."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms (s, s, 3) of the ratio that is drawn about a traced one (H, W, 3), the mean of several, and of that
+    one; 0 on the characters, which the networks leave as they are."""
     box = _box((together < 1).any(-1) | (scene.alpha > 0))
     size, (left, top, right, bottom) = networks.generator.config.size, box
     part = np.s_[top:bottom, left:right]
@@ -192,19 +170,8 @@ def _told(
     )
     device = next(networks.generator.parameters()).device
     moved = {f.name: getattr(seen, f.name).to(device) for f in dataclasses.fields(seen)}
-    with _steps_told(networks.generator, progress):
-        low, _ = generated.draw(networks.generator, dataclasses.replace(seen, **moved), SAMPLES, SEED)
-    beside = seen.object[0, 0].numpy()[..., None] == 0
-    return *_as_a_power(np.log(np.clip(low, 1e-3, 1)), log, beside), prior, part
-
-
-def _as_a_power(drawn: np.ndarray, traced: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The logarithm of a drawn ratio (s, s, 3) by that of the traced one: exponents (3,) and the rest (s, s, 3).
-
-    where: (s, s, 1) bool, of what is no object. The networks leave the object as it is; the power alone goes on behind
-    it, or its edges would composite with a halo. At the plate's size it keeps thin shadows as deep as they were drawn.
-    """
-    known = traced * where
-    exponent = (drawn * known).sum((0, 1)) / np.maximum((known * known).sum((0, 1)), 1e-9)
-    exponent = np.minimum(exponent, DEEPEST)
-    return exponent, ((drawn - traced * exponent) * where).astype(np.float32)
+    with _steps_told(networks.generator, progress), torch.no_grad():
+        ratios = networks.generator.sample(Conditions(**moved).repeated(SAMPLES), SEED)
+    beside = 1 - seen.object[0, 0].numpy()[..., None]
+    drawn = ratios.clamp(min=1e-3).log().mean(0).permute(1, 2, 0).cpu().numpy()
+    return drawn * beside, log * beside

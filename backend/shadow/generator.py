@@ -32,7 +32,8 @@ from .networks import HINT, SEEN, Hourglass, ShadowPredictors, hint
 from .tone import DEPTH, TINT
 
 SHADOW_WEIGHT = 10.0  # of the noise inside the predicted shadow; the paper's factor is lost, SGDiffusion's is 10
-STEPS = 50
+STEPS, SMALL_STEPS = 50, 4  # of DDIM; the small generator's error grows with more
+CLEANEST = 10.0  # at most so much more an error counts where there is less noise
 DEEPEST = 3.0  # −log of the smallest ratio that is told apart
 DIFFERENCE = 0.4  # of logarithms of ratios, the small generator's from the mask's shadow, that is as large as its noise
 WITHOUT = ("points", "mask", "light", "confidences")
@@ -231,6 +232,11 @@ class ShadowGenerator(nn.Module):
             generator.added().load_state_dict(trained)
         return generator
 
+    @property
+    def steps(self) -> int:
+        """Of DDIM in a sample."""
+        return SMALL_STEPS if self.vae is None else STEPS
+
     def added(self) -> nn.ModuleDict:
         """What training adds to Stable Diffusion: everything but its own U-Net, VAE and text encoder."""
         adapters = [p for p in self.unet.attn_processors.values() if isinstance(p, IPAdapterAttnProcessor2_0)]
@@ -282,17 +288,20 @@ class ShadowGenerator(nn.Module):
         true = noise if self.vae is not None else clean
         inside = F.interpolate((c.mask > 0.5).float(), clean.shape[-2:], mode="area")
         weight = 1 + (SHADOW_WEIGHT - 1) * inside
+        if self.vae is None:  # as a velocity's error weighs: a clean image from little noise must be cleaner
+            kept = self.scheduler.alphas_cumprod.to(clean)[step]
+            weight = weight * (1 / (1 - kept).clamp(min=1 / CLEANEST))[:, None, None, None]
         return ((predicted.float() - true).square() * weight).mean()
 
     @torch.no_grad()
-    def sample(self, c: Conditions, seed: int, steps: int = STEPS) -> Tensor:
+    def sample(self, c: Conditions, seed: int, steps: int | None = None) -> Tensor:
         """(B, 3, H, W) linear ratio images by DDIM; the same seed gives the same shadows. Pictures differ in noise."""
         scale = 1 if self.vae is None else 2 ** (len(self.vae.config["block_out_channels"]) - 1)
         height, width = (n // scale for n in c.composite.shape[-2:])
         shape = (self.unet.config["in_channels"] // self.patch**2, height, width)
         noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(len(c.light))]
         x = torch.stack(noise).to(c.composite.device)
-        self.scheduler.set_timesteps(steps, device=x.device)
+        self.scheduler.set_timesteps(steps or self.steps, device=x.device)
         for step in self.scheduler.timesteps:
             x = self.scheduler.step(self.denoise(x, step.expand(len(x)), c), step, x, return_dict=False)[0]
         return self.decode(x, c)

@@ -74,10 +74,11 @@ class PlateShadow:
         kept = folder / f"shadow_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.json"
         if not kept.is_file():
             chosen = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(len(frames), KEY_FRAMES))})
-            told = [self._told(View.open(folder, frames[i]), lights[i], shaded, clock) for i in chosen]
-            powers = [power for _, power in told if power is not None]
+            views = {i: View.open(folder, frames[i]) for i in chosen}
+            told = [self._told(view, lights[i], shaded(view, lights[i]), clock) for i, view in views.items()]
+            powers = [power for _, power, _ in told if power is not None]
             mean = np.exp(np.mean(np.log(np.maximum(powers, 1e-2)), 0)) if powers else np.ones(3)
-            write_json(kept, {"turn": float(np.mean([turn for turn, _ in told])), "power": mean.tolist()})
+            write_json(kept, {"turn": float(np.mean([turn for turn, _, _ in told])), "power": mean.tolist()})
         found = json.loads(kept.read_text("utf-8"))
         shadow = ToldShadow(found["turn"], tuple(found["power"]))
         return [dataclasses.replace(light, told_shadow=shadow) for light in lights]
@@ -96,25 +97,25 @@ class PlateShadow:
         from . import appearance
 
         if told := light.told_shadow:
-            self._turns.append(told.turn)
-            traced = self._traced(view, light.turned(np.radians(told.turn)))
-            return appearance.deepened(traced, np.array(told.power), view.plate), {}
-        scene = self._scene(view, shading)
-        agreed = appearance.agreed_light(self.networks, scene, light)
-        self._turns.append(_turn(light, agreed))
-        traced = self._traced(view, agreed)
-        clock.begin("Drawing the shadow")
-        return appearance.drawn(self.networks, scene, traced, agreed, clock.within), {}
+            turn, power = told.turn, np.array(told.power)
+            traced = self._traced(view, light.turned(np.radians(turn)))
+        else:
+            turn, power, traced = self._told(view, light, shading, clock)
+        self._turns.append(turn)
+        return (traced if power is None else appearance.deepened(traced, power, view.plate)), {}
 
-    def _told(self, view: View, light: LightProbe, shaded: Shaded, clock: Clock) -> tuple[float, np.ndarray | None]:
-        """Of one frame the turn of its light, degrees, and the power of its shadow; None where it has none."""
+    def _told(
+        self, view: View, light: LightProbe, shading: np.ndarray, clock: Clock
+    ) -> tuple[float, np.ndarray | None, dict[str, np.ndarray]]:
+        """Of one frame the turn of its light, degrees, the power of its shadow, None without one, and it as traced."""
         from . import appearance
 
-        clock.begin("Drawing the shadow")
-        scene = self._scene(view, shaded(view, light))
+        scene = self._scene(view, shading)
         agreed = appearance.agreed_light(self.networks, scene, light)
-        power = appearance.told_power(self.networks, scene, self._traced(view, agreed), agreed, clock.within)
-        return _turn(light, agreed), power
+        traced = self._traced(view, agreed)
+        clock.begin("Drawing the shadow")
+        power = appearance.told_power(self.networks, scene, traced, agreed, clock.within)
+        return _turn(light, agreed), power, traced
 
     def _scene(self, view: View, shading: np.ndarray) -> appearance.Scene:
         from . import appearance

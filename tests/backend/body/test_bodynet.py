@@ -270,7 +270,11 @@ def test_equations_two_to_four_by_hand():
     moved = losses.voxel_losses(outputs, fake_truth(label.roll(1, 1)))  # in depth: the front view does not change
     assert moved["front"] < 0.001
     assert moved["side"].item() == pytest.approx(2 * 9 / 16, rel=0.01)
-    assert moved["voxels"].item() == pytest.approx(2 * 9 / 64, rel=0.01)
+    assert moved["voxels"].item() == pytest.approx(2 * 9 / 64 + losses.OVERLAP * 2 / 3, rel=0.01)
+    volume = torch.zeros(2, 4, 4, 4)
+    volume[:, 1, 1] = 1
+    assert losses.apart(volume, volume) == 0
+    assert losses.apart(volume, volume.roll(1, 2)).item() == pytest.approx(1 - 1 / 9)
 
 
 def test_the_fourteen_projections_of_parts_by_hand():

@@ -16,7 +16,7 @@ from backend.protocol import GENERATED, Frame, HarmonizeJob, PenumbraError, load
 from backend.shading import harmonize as pipeline
 from backend.shading.probe import CELLS, LightProbe, Sun
 from backend.shading.views import View
-from backend.shadow import appearance, generated
+from backend.shadow import appearance
 from backend.shadow.generator import Conditions, ShadowGenerator
 from backend.shadow.on_plate import PlateShadow
 
@@ -109,13 +109,12 @@ def test_the_generated_shadow_has_the_traced_outline_and_the_drawn_depth(monkeyp
     physical = cast(seen, job(), light)
     asked: list[Conditions] = []
 
-    def bluish(_generator: ShadowGenerator, c: Conditions, *_: int) -> tuple[np.ndarray, np.ndarray]:
+    def bluish(_generator: ShadowGenerator, c: Conditions, *_: int) -> torch.Tensor:
         """As trained networks would: nothing on the object, beside it a bluish shadow."""
         asked.append(c)
-        mask = c.mask[0, 0].numpy()
-        return 1 - mask[..., None] * np.float32([0.4, 0.3, 0.2]), mask
+        return 1 - c.mask * torch.tensor([0.4, 0.3, 0.2]).view(3, 1, 1)
 
-    monkeypatch.setattr(generated, "draw", bluish)
+    monkeypatch.setattr(ShadowGenerator, "sample", bluish)
     drawn = cast(seen, job(shadow=GENERATED), light)
     assert (drawn[physical == 1] == 1).all()
     umbra = physical.min(-1) < 0.25
@@ -128,12 +127,13 @@ def test_the_generated_shadow_has_the_traced_outline_and_the_drawn_depth(monkeyp
     (c,) = asked
     np.testing.assert_allclose(c.light[0], light.dominant_direction, atol=1e-5)
     assert float(c.light_quality[0]) == float(c.mask_quality[0]) == 1
+    np.testing.assert_allclose(1 - c.taken[0], physical.reshape(-1, 3)[physical.sum(-1).argmin()], atol=0.1)
     on = c.object[0, 0].numpy() > 0.5
     assert 0.01 < on.mean() < 0.5
     toward = np.sinh(c.hint[0, 4:].numpy())[:, on].mean(1)
     assert toward[2] < -0.9  # in units of the object's distance
     left = np.arange(on.shape[1]) < np.nonzero(on)[1].min()
-    assert c.mask[0, 0].numpy()[:, left].sum() > 0.4 * float(c.mask.sum()), "it falls to the left"
+    assert c.mask[0, 0].numpy()[:, left].sum() > 0.4 * float(c.mask[0].sum()), "it falls to the left"
 
 
 @pytest.mark.usefixtures("networks")
@@ -187,11 +187,10 @@ def test_a_film_has_one_depth_and_one_light_for_its_shadow(tmp_path, person, mon
     told_is(monkeypatch, lambda _: light)
     depths = iter([0.2, 0.4, 0.6])
 
-    def differing(_generator: ShadowGenerator, c: Conditions, *_: int) -> tuple[np.ndarray, np.ndarray]:
-        mask = c.mask[0, 0].numpy()
-        return 1 - mask[..., None] * np.float32(next(depths)), mask
+    def differing(_generator: ShadowGenerator, c: Conditions, *_: int) -> torch.Tensor:
+        return (1 - c.mask * next(depths)).expand_as(c.composite)
 
-    monkeypatch.setattr(generated, "draw", differing)
+    monkeypatch.setattr(ShadowGenerator, "sample", differing)
     film.save(tmp_path)
     result = pipeline.harmonize(tmp_path, lambda *_: None)
     shadows = [rgb(tmp_path / frame.shadow) for frame in result.frames]
