@@ -74,7 +74,7 @@ class PenumbraSettings(bpy.types.PropertyGroup):
         description="What tells how dark the shadow is and of which colour; its outline is traced",
         items=(
             (PHYSICAL, "Physical", "The light that the character takes away"),
-            (GENERATED, "Generated", "Trained networks draw it as the plate's own shadows look; they take longer"),
+            (GENERATED, "Generated", "Trained networks tell its depth and colour from the plate; they take longer"),
         ),
     )
     softness_automatic: bpy.props.BoolProperty(

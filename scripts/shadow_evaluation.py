@@ -8,8 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backend.images import srgb_decode
 from backend.protocol import PenumbraError
 from backend.shadow.tuples import DESOBA, Desoba, ShadowTuple, Shards
+from scripts.sheet import write_sheet
+
+SHOWN = 3
+DRAWN = ("prior, true light and points", "corrected mask")
 
 if TYPE_CHECKING:
     from backend.shadow.evaluate import Method
@@ -26,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="folders of weights of stage 3; the first is also asked ungated, and with the true mask and light",
     )
+    parser.add_argument("--picture", type=Path, help="write a sheet of some tuples as the methods shadow them, PNG")
     parser.add_argument("--stable-diffusion", type=Path, help="its folder, where the generators were trained on it")
 
 
@@ -55,10 +61,24 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
                     seeded.append(f"{name}, {told}" if told else name)
                     methods[seeded[-1]] = evaluate.by_generator(predictors, generator, told)
         rows += evaluate.evaluate(data, methods, seeded)
+        if options.picture:
+            _write_sheet(options.picture, data, methods)
     given = {"data": options.data, "predictors": [options.predictors] * (predictors is not None)}
     given |= {"generator": options.generator, "tuples": [Path(str(options.tuples))] * bool(options.tuples)}
     said = [f"--{name} " + " ".join(p.name for p in values) for name, values in given.items() if values]
     return rows, " ".join(["shadow", *said])
+
+
+def _write_sheet(path: Path, data: Sequence[ShadowTuple], methods: dict[str, Method]) -> None:
+    """Composite, answers and truth of SHOWN tuples with and as many without other objects' shadows, evenly spread."""
+    pictures = []
+    for bos in (True, False):
+        some = [one for one in data if one.bos == bos]
+        for one in some[:: max(1, len(some) // SHOWN)][:SHOWN]:
+            answers = {name: methods[name](one, 0)[0] for name in methods if name in DRAWN or "generator" in name}
+            columns = {"no shadow": one.composite, **answers, "true": one.target}
+            pictures += [(name, srgb_decode(image / 255)) for name, image in columns.items()]
+    write_sheet(path, pictures, len(pictures) // (2 * SHOWN), 200)
 
 
 def _data(folder: Path, most: int | None) -> Sequence[ShadowTuple]:

@@ -5,7 +5,6 @@ where its networks are missing."""
 from __future__ import annotations
 
 import math
-import shutil
 from pathlib import Path
 
 import bpy
@@ -90,20 +89,14 @@ def test_a_frame_of_another_softness_is_made_anew(scene, harmonized_by, tmp_path
 
 
 @pytest.mark.slow
-def test_networks_draw_within_the_traced_outline(scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the click to the images, with the real backend and untrained networks.
+def test_networks_tell_the_traced_shadows_depth(scene, tmp_path: Path) -> None:
+    """From the click to the images, with the real backend and the bundled networks.
 
     The light is the artist's the second time: what the networks think of it does not turn it.
     """
     pytest.importorskip("torch")
     if not preferences.backend_python().is_file():
         pytest.skip("no backend is at hand")
-    from tests.backend.shadow.tiny import save_networks
-
-    weights = tmp_path / "weights"
-    shutil.copytree(backend_process.weights_folder("probenet"), weights / "probenet")
-    save_networks(weights)
-    monkeypatch.setenv("PENUMBRA_WEIGHTS", str(weights))
     made = {}
     try:
         for kind in (PHYSICAL, GENERATED):
@@ -114,10 +107,14 @@ def test_networks_draw_within_the_traced_outline(scene, tmp_path: Path, monkeypa
             made[kind] = {n: pixels.load(tmp_path / kind / "Rig" / f"{n}_0001.exr") for n in ("shadow", "shading")}
     finally:
         backend_process.stop_shared()
-    physical, drawn = (made[kind]["shadow"][..., :3] for kind in (PHYSICAL, GENERATED))
-    outside = (physical == 1).all(-1)
+    physical, told = (made[kind]["shadow"][..., :3] for kind in (PHYSICAL, GENERATED))
+    outside, deep = (physical == 1).all(-1), physical.max(-1) < 0.9
     assert 0.05 < outside.mean() < 0.99
-    assert drawn[outside].min() > 0.95  # half floats round the faintest of the traced shadow to 1
-    assert (drawn[outside] == 1).mean() > 0.9
-    assert not np.allclose(physical, drawn, atol=0.02)
+    assert told[outside].min() > 0.95  # half floats round the faintest of the traced shadow to 1
+    assert deep.sum() > 50
+    power = np.log(told[deep]) / np.log(physical[deep])
+    low, middle, high = np.quantile(power, [0.1, 0.5, 0.9], axis=0)
+    assert ((high - low) < 0.1 * middle).all(), "one power of the traced shadow, by colour"
+    assert ((middle > 0.4) & (middle < 2.5)).all()
+    assert (np.abs(middle - 1) > 1e-3).any(), "the networks were asked"
     np.testing.assert_array_equal(made[PHYSICAL]["shading"], made[GENERATED]["shading"])
