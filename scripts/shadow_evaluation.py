@@ -62,20 +62,21 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
                     methods[seeded[-1]] = evaluate.by_generator(predictors, generator, told)
         rows += evaluate.evaluate(data, methods, seeded)
         if options.picture:
-            _write_sheet(options.picture, data, methods)
+            _write_sheet(options.picture, data, methods, seeded)
     given = {"data": options.data, "predictors": [options.predictors] * (predictors is not None)}
     given |= {"generator": options.generator, "tuples": [Path(str(options.tuples))] * bool(options.tuples)}
     said = [f"--{name} " + " ".join(p.name for p in values) for name, values in given.items() if values]
     return rows, " ".join(["shadow", *said])
 
 
-def _write_sheet(path: Path, data: Sequence[ShadowTuple], methods: dict[str, Method]) -> None:
+def _write_sheet(path: Path, data: Sequence[ShadowTuple], methods: dict[str, Method], seeded: Sequence[str]) -> None:
     """Composite, answers and truth of SHOWN tuples with and as many without other objects' shadows, evenly spread."""
     pictures = []
     for bos in (True, False):
         some = [one for one in data if one.bos == bos]
         for one in some[:: max(1, len(some) // SHOWN)][:SHOWN]:
-            answers = {name: methods[name](one, 0)[0] for name in methods if name in DRAWN or "generator" in name}
+            drawn = [name for name in methods if name in DRAWN or (name in seeded and "ungated" not in name)]
+            answers = {name: methods[name](one, 0)[0] for name in drawn}
             columns = {"no shadow": one.composite, **answers, "true": one.target}
             pictures += [(name, srgb_decode(image / 255)) for name, image in columns.items()]
     write_sheet(path, pictures, len(pictures) // (2 * SHOWN), 200)
