@@ -21,7 +21,7 @@ from .generated import draw, observe
 from .generator import ShadowGenerator
 from .networks import SEEN, ShadowPredictors
 from .pointmap import PointMap, standing
-from .tone import DEPTH, TINT
+from .tone import CLEAR_DAY
 from .tuples import ShadowTuple
 
 SAMPLES = 5
@@ -179,7 +179,7 @@ def _points(one: ShadowTuple) -> PointMap:
 def _physical(one: ShadowTuple, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A picture darkened where light is hidden (H, W), the object excepted, and its mask."""
     hidden = np.where(one.object > 127, 0, hidden)
-    ratio = 1 - hidden[..., None] * np.clip(DEPTH * TINT, 0, 0.98)
+    ratio = 1 - hidden[..., None] * CLEAR_DAY
     return _shaded(one, ratio), np.round(hidden * 255).astype(np.uint8)
 
 

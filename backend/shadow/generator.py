@@ -29,7 +29,7 @@ from ..display import decode_display, encode_display
 from ..protocol import PenumbraError
 from ..weights import NetworkConfig
 from .networks import HINT, SEEN, Hourglass, ShadowPredictors, hint
-from .tone import DEPTH, TINT
+from .tone import CLEAR_DAY
 
 SHADOW_WEIGHT = 10.0  # of the noise inside the predicted shadow; the paper's factor is lost, SGDiffusion's is 10
 STEPS, SMALL_STEPS = 50, 4  # of DDIM; the small generator's error grows with more
@@ -335,7 +335,7 @@ def condition(
 
 def clear_day(composite: Tensor) -> Tensor:
     """(B, 3) the share of the light that shadows take on a clear day."""
-    return composite.new_tensor(DEPTH * TINT).expand(len(composite), 3)
+    return composite.new_tensor(CLEAR_DAY).expand(len(composite), 3)
 
 
 def shaded(composite: Tensor, ratio: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from ..shading.panorama import LUMINANCE
 
 DEPTH = 0.65  # share of the light that the sun brings on a clear day, in the open
 TINT = np.array([1.04, 1.0, 0.92])  # of what is taken away: what stays is the sky's, bluish
+CLEAR_DAY = DEPTH * TINT  # (3,) share of the light that a shadow takes
 REACH = 0.02  # longer sides of the frame, on each side of a shadow's border, that are compared
 MARGIN = 0.25  # of the reach: nearer to the border it is half shadow
 FEWEST = 40  # places along a border that must show both sides

@@ -135,9 +135,9 @@ def around(joints: Tensor, grid: int) -> tuple[Tensor, Tensor]:
     near, share = [], []
     row, column = (joints[..., k] * grid for k in (1, 0))
     for place, size in ((_depths(joints), DEPTHS), (row.clamp(0, grid), grid), (column.clamp(0, grid), grid)):
-        bins = place.floor().clamp(1, size - 2)[..., None] + torch.arange(-1, 2, device=joints.device)
-        value = torch.exp(-0.5 * ((bins + 0.5 - place[..., None]) / SPREAD) ** 2)
-        near.append(bins.long())
+        bins = place.long().clamp(1, size - 2)[..., None] + torch.arange(-1, 2, device=joints.device)
+        value = _profile(place, size).gather(2, bins)
+        near.append(bins)
         share.append(value / value.sum(2, keepdim=True))
     (d, y, x), (wd, wy, wx) = near, share
     index = (d[..., :, None, None] * grid + y[..., None, :, None]) * grid + x[..., None, None, :]
