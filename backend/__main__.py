@@ -7,6 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from .import_jobs import BODY_METHODS
 from .protocol import GENERATED, PHYSICAL
 
 
@@ -71,7 +72,9 @@ def main() -> int:
         help="focal length in longer sides of the picture; else the photograph's own",
     )
     body.add_argument("--refine", action="store_true", help="fit the body to silhouette and keypoints, seconds more")
-    body.add_argument("--method", choices=("lasor", "bodynet"), default="lasor", help="the network that is asked")
+    body.add_argument(
+        "--method", choices=tuple(BODY_METHODS), default="lasor", help="both: LASOR, corrected by BodyNet's voxels"
+    )
     thing = commands.add_parser("object", help="mesh, parts, albedo, light and camera of the object in a photograph")
     thing.add_argument("image", type=Path, help="with alpha, unless --mask or --box says where the object is")
     thing.add_argument("--out", type=Path, required=True, help="folder for the results")

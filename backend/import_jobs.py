@@ -74,6 +74,10 @@ class PeopleResult(Result):
         return cls(**{**data, "boxes": tuple(tuple(box) for box in data["boxes"])})
 
 
+# What tells bodies, with the names of the networks that each needs.
+BODY_METHODS = {"lasor": ("lasor",), "bodynet": ("bodynet",), "both": ("lasor", "bodynet")}
+
+
 @dataclass(frozen=True)
 class BodyJob:
     """What Blender asks for: the bodies of the people in a photograph, or their motions in a take.
@@ -81,7 +85,7 @@ class BodyJob:
     image: absolute path; of a video, or of a frame of an image sequence where `sequence` asks for all of it.
     who: ALL, LARGEST, or numbers, see `numbers_of`; counted from the left, 1 the first.
     refine: fit each body to what was seen of the person.
-    method: "lasor" or "bodynet".
+    method: of BODY_METHODS.
     focal: focal length in the picture's longer sides; 0 takes the photograph's own.
     fps: frames a second of a sequence, which its files do not tell; 0 where it is not known.
     device: "auto", "cpu" or "cuda".

@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 from ..backend.body.data import SHAPES, BodyData, joint_transforms, load_body, skin
-from ..backend.import_jobs import ALL, VIDEOS, BodyJob, BodyPerson, BodyResult, PeopleJob, PeopleResult
+from ..backend.import_jobs import ALL, BODY_METHODS, VIDEOS, BodyJob, BodyPerson, BodyResult, PeopleJob, PeopleResult
 from . import jobs, preferences, rig
 from .from_photograph import (
     IMAGES,
@@ -60,10 +60,16 @@ class PeopleFound(Outcome):
     largest: int = 1
 
 
+def check_method(method: str) -> None:
+    """Raises PenumbraError where one of the networks that a method needs is not trained."""
+    for model in BODY_METHODS[method]:
+        check_weights(model, "Choose another method.")
+
+
 def import_body(request: BodyRequest) -> jobs.Steps:
     """The whole job. Raises PenumbraError."""
     check_image(request.image, KINDS)
-    check_weights(request.method, "Choose another method.")
+    check_method(request.method)
     image, device = str(request.image.resolve()), preferences.preferred_device()
     render = request.scene.render
     job = BodyJob(

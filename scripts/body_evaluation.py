@@ -44,6 +44,7 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
         return rows, f"{command} --bodynet {options.bodynet.name}{shown} --fitted {options.fitted}"
     methods = {
         "the mean body": evaluate.by_mean(lasor),
+        "the lifter, from keypoints alone": evaluate.by_lifter(lasor),
         "LASOR": evaluate.by_network(lasor),
         "LASOR, refined": evaluate.by_refinement(lasor),
     }

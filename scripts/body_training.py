@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Trains what brings bodies in from photographs.
 
+``train.py lasor --stage points --motions DIR… --out DIR --minutes M`` (the lifter), then, with the same --out,
 ``train.py lasor --motions DIR… --out DIR --minutes M [--export DIR]``
 ``train.py bodynet --stage 1|2|3|4|5|6 --motions DIR… --out DIR --minutes M [--export DIR]``, all with the same --out.
 """
@@ -25,7 +26,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     p.set_defaults(run=lasor)
     p.add_argument("--motions", type=Path, nargs="+", default=[], help="folders of .bvh files; a quarter is held out")
     run_options.add(p)
-    p.add_argument("--stage", choices=("all", "clear", "occluded"), default="all", help="clear people first, or only")
+    p.add_argument(
+        "--stage",
+        choices=("points", "all", "clear", "occluded"),
+        default="all",
+        help="the lifter first of all; then clear people first, or only",
+    )
     p.add_argument("--batch", type=int, default=32, help="people; the paper's is 140")
     p.add_argument("--rate", type=float, default=1e-3, help="Adam's, falls along a cosine; the paper's is 1e-4")
     p.add_argument("--poses", type=int, default=40000, help="how many the bank holds")
@@ -42,7 +48,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def lasor(options: argparse.Namespace) -> None:
     """Train LASOR, or go on training it; write its weights where --export says."""
-    from backend.body.lasor import network, synthesis, train
+    from backend.body.lasor import lifting, network, synthesis, train
     from backend.body.poses import pose_bank
 
     drawn = synthesis.PAPER if options.paper else synthesis.Synthesis()
@@ -55,15 +61,20 @@ def lasor(options: argparse.Namespace) -> None:
         synthesis=drawn,
         losses={name: w for name, w in train.WEIGHTS.items() if name not in options.without},
         **run_options.plan(options),
-        clear={"all": train.Plan.clear, "clear": 1.0, "occluded": 0.0}[options.stage],
+        clear={"clear": 1.0, "occluded": 0.0}.get(options.stage, train.Plan.clear),
         sizes=((256, 0.0),) if options.paper else train.Plan.sizes,
         batch=options.batch,
         rate=options.rate,
     )
-    poses = pose_bank(options.motions, options.poses, options.seed)
-    trainer = train.Trainer(plan, poses, options.out, devices.pick(options.device))
+    poses, device = pose_bank(options.motions, options.poses, options.seed), devices.pick(options.device)
+    unseen = pose_bank(options.motions, 1000, options.seed, test=True)
+    if options.stage == "points":
+        few = lifting.Plan(network=plan.network, synthesis=drawn, **run_options.plan(options))
+        lifting.Trainer(few, poses, options.out, device).train(unseen, options.report)
+        return
+    trainer = train.Trainer(plan, poses, options.out, device)
     if trainer.run.done < 1:
-        train.train(trainer, pose_bank(options.motions, 1000, options.seed, test=True), options.report)
+        train.train(trainer, unseen, options.report)
     if options.export:
         train.export(trainer, options.export, [folder.name for folder in options.motions], run_options.command())
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,18 @@ class BodyModel(nn.Module):
     def load(cls, path: Path = ASSETS, coarse: bool = False) -> BodyModel:
         """Our body, or a user's SMPL file as ``.npz``. Raises PenumbraError where it cannot be read."""
         return cls(path, coarse)
+
+    def landmarks_only(self) -> BodyModel:
+        """A copy whose only vertices are the landmarks, in their order: for joints and keypoints of many bodies."""
+        found = copy.deepcopy(self)
+        rows = list(self.landmarks.values())
+        found.vertex_numbers = self.vertex_numbers[rows]
+        for name in ("v_template", "shapedirs", "weights", "posedirs"):
+            if (array := getattr(self, name)) is not None:
+                setattr(found, name, array[rows].clone())
+        found.faces = self.faces[:0]
+        found.landmarks = {name: number for number, name in enumerate(self.landmarks)}
+        return found
 
     def forward(self, betas: Tensor, pose: Tensor, trans: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Vertices (B, V, 3) and joints (B, 24, 3) in metres.

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..import_jobs import ALL, LARGEST, numbers_of
+from ..import_jobs import ALL, BODY_METHODS, LARGEST, numbers_of
 from ..photograph import Photograph
 from ..protocol import CHARACTER, Mesh, PenumbraError
 from ..weights import load_model
@@ -30,7 +29,36 @@ from .model import BodyModel
 from .surface import vertex_normals
 
 Progress = Callable[[str, float], None]
-METHODS = {"lasor": "LASOR", "bodynet": "BodyNet"}  # the networks that can be asked, by their weights' names
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What tells bodies; where both are there, BodyNet's fit begins with LASOR's estimate."""
+
+    lasor: Lasor | None = None
+    bodynet: BodyNet | None = None
+
+    def __call__(self, proxy: Tensor) -> tuple[Estimate, list[Surface | None]]:
+        """Of people's proxies (B, 18, S, S), and the surfaces of BodyNet's voxels. Raises PenumbraError as it does."""
+        begun = None
+        if self.lasor is not None:
+            begun = _on_processor(self.lasor(proxy.to(self.lasor.mean.device)))
+        if self.bodynet is None:
+            assert begun is not None
+            return begun, [None] * len(proxy)
+        found, surfaces = [], []
+        for row, one in enumerate(proxy):
+            first = begun and Estimate(*(x[row, None] for x in (begun.camera, begun.rotations, begun.betas)))
+            estimate, surface = by_bodynet(self.bodynet, one[None], first)
+            found.append(estimate)
+            surfaces.append(surface)
+        return joined(found), surfaces
+
+
+def joined(parts: Sequence[Estimate]) -> Estimate:
+    """Estimates of several people as one, in their order."""
+    columns = ([getattr(part, name) for part in parts] for name in ("camera", "rotations", "betas"))
+    return Estimate(*(torch.cat(column) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -75,18 +103,18 @@ def find_bodies(
 ) -> Found:
     """The bodies of those who are asked for, see `import_jobs.BodyJob`.
 
-    method: of `METHODS`. Raises PenumbraError where nobody can be reconstructed, or the method has no weights.
+    method: of `BODY_METHODS`. Raises PenumbraError where nobody can be reconstructed, or the method has no weights.
     """
-    network = load_network(method, device, progress)
+    networks = load_networks(method, device, progress)
     progress("Finding people", 0.05)
     found = people(photograph.encoded)
-    return bodies_of(found, who, network, photograph.focal, refine, lambda share: progress("Reconstructing", share))
+    return bodies_of(found, who, networks, photograph.focal, refine, lambda share: progress("Reconstructing", share))
 
 
-def load_network(method: str, device: torch.device, progress: Progress = lambda *_: None) -> Lasor | BodyNet:
+def load_networks(method: str, device: torch.device, progress: Progress = lambda *_: None) -> Networks:
     """Raises PenumbraError where the method has no weights."""
-    progress(f"Loading {METHODS[method]}", 0.0)
-    return cast(Lasor | BodyNet, load_model(method)[0]).to(device)
+    progress("Loading the networks", 0.0)
+    return Networks(**{name: load_model(name)[0].to(device) for name in BODY_METHODS[method]})
 
 
 def asked(who: str, areas: Sequence[float]) -> list[int]:
@@ -104,7 +132,7 @@ def asked(who: str, areas: Sequence[float]) -> list[int]:
 def bodies_of(
     found: list[Person],
     who: str,
-    network: Lasor | BodyNet,
+    networks: Networks,
     focal: float,
     refine: bool,
     progress: Callable[[float], None] = lambda _: None,
@@ -116,7 +144,7 @@ def bodies_of(
     for step, number in enumerate(chosen):
         progress(0.5 + 0.5 * step / len(chosen))
         try:
-            bodies[number] = reconstruct(found, number, network, focal, refine)
+            bodies[number] = reconstruct(found, number, networks, focal, refine)
         except PenumbraError as problem:
             problems[number] = problem
     if not bodies:
@@ -130,16 +158,12 @@ def problem_notices(problems: dict[int, PenumbraError]) -> tuple[str, ...]:
 
 
 @torch.inference_mode()
-def reconstruct(found: list[Person], number: int, network: Lasor | BodyNet, focal: float, refine: bool = False) -> Body:
+def reconstruct(found: list[Person], number: int, networks: Networks, focal: float, refine: bool = False) -> Body:
     """The body of one of the people in a picture. Raises PenumbraError where too little is seen of the person."""
     person = found[number]
     height, width = person.mask.shape
     seen = sight(person.mask, person.points, person.confidence)
-    surface = None
-    if isinstance(network, BodyNet):
-        estimate, surface = by_bodynet(network, seen.proxy)
-    else:
-        estimate = _on_processor(network(seen.proxy.to(network.mean.device)))
+    estimate, (surface,) = networks(seen.proxy)
     if refine:
         others = np.max([p.mask for i, p in enumerate(found) if i != number] or [np.zeros_like(person.mask)], 0)
         estimate = _refined(estimate, seen, person, others)

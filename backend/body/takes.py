@@ -14,17 +14,15 @@ import torch
 
 from ..footage import Footage
 from ..protocol import PenumbraError
-from .bodynet.estimate import estimate as by_bodynet
-from .bodynet.network import BodyNet
 from .bodynet.synthesis import likeness
 from .data import JOINT_NAMES
 from .detect import Person, people_if_any
 from .lasor.camera import weak_perspective
 from .lasor.estimate import Sight, in_picture, sight, translation
-from .lasor.network import Estimate, Lasor
+from .lasor.network import Estimate
 from .lasor.refine import Refiner
 from .model import KEYPOINTS, BodyModel
-from .reconstruct import Body, Progress, asked, evidence, load_network
+from .reconstruct import Body, Networks, Progress, asked, evidence, joined, load_networks
 from .smoothing import smooth_curves, smooth_rotations
 from .tracking import USUAL_FPS, Sighting, Track, Tracker
 
@@ -105,9 +103,9 @@ def find_performances(
 ) -> Performances:
     """The motions of those who are asked for, see `import_jobs.BodyJob`.
 
-    method: of `reconstruct.METHODS`. Raises PenumbraError where nobody can be followed, or the method has no weights.
+    method: of `BODY_METHODS`. Raises PenumbraError where nobody can be followed, or the method has no weights.
     """
-    network = load_network(method, device, progress)
+    networks = load_networks(method, device, progress)
     tracks = follow(footage, lambda share: progress("Finding people", 0.02 + 0.48 * share))
     areas = [float(sum(seen.area for seen in track.sightings.values())) for track in tracks]
     chosen = asked(who, areas)
@@ -122,7 +120,7 @@ def find_performances(
             progress("Reconstructing", 0.5 + 0.5 * (begun + part * whole))
 
         try:
-            found[number] = perform(footage, tracks, number, network, refine, share)
+            found[number] = perform(footage, tracks, number, networks, refine, share)
         except PenumbraError as problem:
             problems[number] = problem
         done += len(tracks[number].sightings)
@@ -149,13 +147,13 @@ def perform(
     footage: Footage,
     tracks: list[Track],
     number: int,
-    network: Lasor | BodyNet,
+    networks: Networks,
     refine: bool,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Performance:
     """The motion of one of the people. Raises PenumbraError where too little is seen of the person."""
     looks = _Looks.of(tracks, number)
-    estimates = looks.estimated(network, lambda share: progress(0.3 * share))
+    estimates = looks.estimated(networks, lambda share: progress(0.3 * share))
     refiner = Refiner(BodyModel.load(coarse=True)) if refine else None
     betas = _shape(looks, estimates, refiner)
     estimates = _shaped(estimates, betas)
@@ -230,21 +228,18 @@ class _Looks:
         assert seen
         return seen
 
-    def estimated(self, network: Lasor | BodyNet, progress: Callable[[float], None]) -> Estimate:
+    def estimated(self, networks: Networks, progress: Callable[[float], None]) -> Estimate:
         """Of every frame by itself."""
         parts = []
         for rows in self._batches(progress):
             proxy = torch.cat([self.sight(row).proxy for row in rows])
-            if isinstance(network, BodyNet):
-                parts += [by_bodynet(network, one[None])[0] for one in proxy]
-            else:
-                with torch.no_grad():
-                    parts.append(network(proxy.to(network.mean.device)))
-        return _joined(parts)
+            with torch.no_grad():
+                parts.append(networks(proxy)[0])
+        return joined(parts)
 
     def refined(self, start: Estimate, refiner: Refiner, progress: Callable[[float], None]) -> Estimate:
         """Camera and pose of every frame, fitted to what is seen there."""
-        return _joined([self.fitted(start, rows, refiner, True) for rows in self._batches(progress)])
+        return joined([self.fitted(start, rows, refiner, True) for rows in self._batches(progress)])
 
     def fitted(self, start: Estimate, rows: list[int], refiner: Refiner, keep_shape: bool) -> Estimate:
         facts = []
@@ -308,11 +303,6 @@ def _body(looks: _Looks, estimates: Estimate, measured: Measured, row: int) -> B
 
 def _rows(estimate: Estimate, rows: list[int]) -> Estimate:
     return Estimate(estimate.camera[rows], estimate.rotations[rows], estimate.betas[rows])
-
-
-def _joined(parts: list[Estimate]) -> Estimate:
-    columns = zip(*((part.camera, part.rotations, part.betas) for part in parts), strict=True)
-    return Estimate(*(torch.cat(column).cpu() for column in columns))
 
 
 def _points_of(joint: str) -> list[int]:

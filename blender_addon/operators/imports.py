@@ -11,7 +11,7 @@ import bpy
 from ...backend.import_jobs import ALL, LARGEST, numbers_of
 from ...backend.protocol import PenumbraError
 from .. import from_photograph, jobs, pictures, translations
-from ..body_import import KINDS, BodyRequest, PeopleFound, find_people, import_body
+from ..body_import import KINDS, BodyRequest, PeopleFound, check_method, find_people, import_body
 from ..from_photograph import IMAGES, check_image
 from ..jobs import Job
 from ..object_import import ObjectRequest, import_object
@@ -121,6 +121,7 @@ class PENUMBRA_OT_import_body(FromImage, bpy.types.Operator):  # noqa: N801 (Ble
         items=(
             ("lasor", "LASOR", "Pose and shape at once"),
             ("bodynet", "BodyNet", "A volume of voxels, to which the body is fitted; its surface comes along, hidden"),
+            ("both", "LASOR and BodyNet", "LASOR's body, fitted to BodyNet's voxels; the surface comes along, hidden"),
         ),
     )
     focal: bpy.props.FloatProperty(
@@ -143,7 +144,7 @@ class PENUMBRA_OT_import_body(FromImage, bpy.types.Operator):  # noqa: N801 (Ble
             return super().job(context, waiting)
         if waiting:
             raise PenumbraError("Nobody was chosen.", 'Give numbers as people, such as "1 3".')
-        from_photograph.check_weights(self.method, "Choose another method.")
+        check_method(self.method)
         image = Path(bpy.path.abspath(self.filepath))
         return Job(find_people(image, self.sequence), self.bl_label)
 

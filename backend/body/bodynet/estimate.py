@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,11 +19,12 @@ from .voxels import from_grid
 
 
 @torch.inference_mode(False)
-def estimate(network: BodyNet, proxy: Tensor) -> tuple[Estimate, Surface]:
+def estimate(network: BodyNet, proxy: Tensor, begun: Estimate | None = None) -> tuple[Estimate, Surface]:
     """Of a proxy (1, 18, S, S): the fitted body, and the surface of the voxels in metres about that body's origin.
 
-    Nothing is known of the camera's scale: it is the one by which the body is likeliest. The surface has its parts, and
-    the axes of camera space. Raises PenumbraError where the network sees no body.
+    begun: of one person, what the fit begins with in place of the 3D joints. Nothing is known of the camera's scale: it
+    is the one by which the body is likeliest. The surface has its parts, and the axes of camera space. Raises
+    PenumbraError where the network sees no body.
     """
     device, size = network.prior_mean.device, network.config.size
     small = F.interpolate(proxy, (size, size), mode="area") if proxy.shape[-1] > size else proxy
@@ -33,7 +36,12 @@ def estimate(network: BodyNet, proxy: Tensor) -> tuple[Estimate, Surface]:
     surface = extract(probability, parts)
     fitter = Fitter(BodyModel.load(coarse=True), network.prior_mean.cpu(), network.prior_deviation.cpu())
     joints = joints_of(outputs)
-    fit = fitter.to_surface(fitter.to_joints(joints), surface, joints, len(probability))
+    if begun is None:
+        start = fitter.to_joints(joints)
+    else:
+        start = fitter.at(*(x[0].clone() for x in (begun.camera, begun.rotations, begun.betas)))
+        joints = replace(joints, rotations=start.rotations)
+    fit = fitter.to_surface(start, surface, joints, len(probability))
     camera = fit.camera[None]
     corners = torch.from_numpy(surface.vertices)[None]
     vertices = from_grid(corners, camera, len(probability), torch.tensor([fit.middle]))[0].numpy()

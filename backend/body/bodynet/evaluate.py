@@ -17,13 +17,14 @@ from ..lasor.network import Lasor
 from ..lasor.synthesis import Synthesis
 from ..model import BodyModel
 from .fit import Fit, Fitter, Joints
+from .heatmaps import peaks2d, peaks3d
 from .losses import front
 from .network import BodyNet, Outputs
 from .parts import CLASSES2D, CLASSES3D, PARTS6, PELVIS
 from .picture_data import PictureData
 from .pictures import outputs_of
 from .surface import INSIDE, enlarged, extract
-from .synthesis import Labeller, ProxySynthesizer, Truth, peaks2d, peaks3d
+from .synthesis import Labeller, ProxySynthesizer, Truth
 
 FINE = 128  # the paper's volume
 CONDITIONS = {name: LASOR_CONDITIONS[name] for name in ("exact 2D", "a detector's 2D")}
@@ -61,7 +62,8 @@ def joints_of(outputs: Outputs, index: int = 0) -> Joints:
     """What the pose networks say of one person; a joint counts as much as its peak is high."""
     place, height = peaks3d(outputs.heatmaps3d[index, None].float())
     flat, _ = peaks2d(outputs.joints[-1][index, None].float())
-    return Joints(place[0], flat[0], height[0].clamp(0.05, 1))
+    rotations = None if outputs.rotations is None else outputs.rotations[index]
+    return Joints(place[0], flat[0], height[0].clamp(0.05, 1), rotations)
 
 
 def metric_joints(place: Tensor, camera: Tensor) -> np.ndarray:
@@ -180,6 +182,17 @@ def by_lasor(lasor: Lasor) -> Method:
     return method
 
 
+def by_lasor_and_surface(lasor: Lasor) -> Method:
+    """LASOR's body, fitted to BodyNet's voxels and joints."""
+
+    def method(fitter: Fitter, seen: Seen) -> Fit:
+        found = by_lasor(lasor)(fitter, seen)
+        start = fitter.at(found.camera, found.rotations, found.betas)
+        return by_surface(fitter, replace(seen, start=start, joints=replace(seen.joints, rotations=found.rotations)))
+
+    return method
+
+
 def by_surface(fitter: Fitter, seen: Seen) -> Fit:
     """Equation 6; where the network fills no voxel, the fit to the joints."""
     assert seen.outputs.voxels is not None
@@ -256,6 +269,7 @@ def evaluate(
         conditions = {"rendered pictures": Synthesis()}
     else:
         methods |= {"shape regression": by_regression(lasor), "LASOR": by_lasor(lasor)}
+        methods["LASOR, fitted to BodyNet's voxels"] = by_lasor_and_surface(lasor)
     methods["BodyNet, fitted to voxels"] = by_surface
     rows = []
     for split, plan in conditions.items():

@@ -9,7 +9,7 @@ else it is found together with the body.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -21,32 +21,25 @@ from ..lasor.camera import to_pixels, weak_perspective
 from ..lasor.raster import Silhouettes
 from ..model import KEYPOINTS, BodyModel
 from ..rotations import matrices_from_six, six_from_matrices
+from .bones import bone_lengths, rest_joints, scale_of
 from .parts import PELVIS
 from .surface import Surface
 from .voxels import middle_depth, to_grid
 
-JOINT_WEIGHT = 5.0  # λ of equation 6, of each joint against one vertex of SMPL's
+# λ of equation 6, of each joint against one vertex of SMPL's; the paper's 5 is for squares that have no end.
+JOINT_WEIGHT = 50.0
 SMPL_VERTICES = 6890
+FAR = 0.05  # metres: where a limb is missing from the volume, the body's must not fall into its trunk
 # From firm to loose, as SMPLify's: weights of the priors of pose and shape, in square metres, and the steps of each.
 STAGES = ((4e-4, 2e-4, 40), (1e-4, 5e-5, 40), (3e-5, 1e-5, 40))
 JOINT_STAGES = ((2e-3, 60), (2e-4, 80))
+SURE = 40.0  # how many times as firmly a fit stays near a first estimate of the pose as near the mean
 RATE = 0.03
 CLOSE_PIXELS = 10.0  # of SMPLify's pictures of 256 pixels: the unit of w in SMPLify++
 JOINT_WEIGHT_PLUS = 100.0  # λ_j of SMPLify++
-_FACING_UP = 0.2  # metres; a bone that is seen shorter than this share of its length says little of the scale
 
 _B16 = {name: k for k, name in enumerate(KEYPOINTS["bodynet16"])}
 _TRUNK = [_B16[n] for n in ("pelvis", "spine2", "neck", "left_hip", "right_hip", "left_shoulder", "right_shoulder")]
-_BONES = [
-    (_B16[a], _B16[b])
-    for a, b in (
-        ("pelvis", "spine2"),
-        ("spine2", "neck"),
-        ("left_shoulder", "right_shoulder"),
-        *((f"{side}_{upper}", f"{side}_{lower}") for side in ("left", "right") for upper, lower in (
-            ("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))),
-    )
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,12 +63,19 @@ class Joints:
     """What the network says of 16 joints.
 
     place: (16, 3) x, y from 0 to 1 in the crop, y down, and metres behind the pelvis. flat: (16, 2) x, y likewise, of
-    the 2D pose network. weight: (16,) in [0, 1].
+    the 2D pose network. weight: (16,) in [0, 1]. rotations: (24, 3, 3) of a first estimate of the pose, where there is
+    one: fits begin with it, and stay near it rather than near the mean.
     """
 
     place: Tensor
     flat: Tensor
     weight: Tensor
+    rotations: Tensor | None = None
+
+    def detached(self) -> Joints:
+        """A copy that descents may use, whatever mode it was made in."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return Joints(*(x if x is None else x.detach().clone() for x in values))
 
 
 class Fitter:
@@ -89,14 +89,15 @@ class Fitter:
     @torch.inference_mode(False)
     def to_joints(self, joints: Joints, scale: float | None = None) -> Fit:
         """Pose and camera nearest to the joints; the shape is the mean. scale: the camera's, where it is known."""
-        joints = Joints(*(x.detach().clone() for x in (joints.place, joints.flat, joints.weight)))
+        joints = joints.detached()
         start = self._begin(joints, scale)
 
         def energy(free: _Free) -> Tensor:
             _, points = free.body(self.body)
             return _joint_energy(points, free, joints)
 
-        return self._descend(start, energy, [(pose, 0.0, steps) for pose, steps in JOINT_STAGES], scale, shape=False)
+        stages = [(pose, 0.0, steps) for pose, steps in JOINT_STAGES]
+        return self._descend(start, energy, stages, joints, scale, shape=False)
 
     @torch.inference_mode(False)
     def to_surface(self, start: Fit, surface: Surface, joints: Joints, volume: int, scale: float | None = None) -> Fit:
@@ -104,7 +105,7 @@ class Fitter:
 
         Returns the fit of least energy that it met, `start` where none had less.
         """
-        joints = Joints(*(x.detach().clone() for x in (joints.place, joints.flat, joints.weight)))
+        joints = joints.detached()
         metre = float(start.camera[0]) * volume / 2  # in voxels; distances count in metres of the start
         target = torch.from_numpy(surface.vertices).float()
         sure, tree = torch.from_numpy(surface.confidence).float(), KDTree(surface.vertices)
@@ -116,17 +117,17 @@ class Fitter:
                 seen = grid.numpy()
                 there = torch.from_numpy(tree.query(seen)[1])
                 back = torch.from_numpy(KDTree(seen).query(surface.vertices)[1])
-            out = (sure * (target - grid[back]).square().sum(1)).mean()
-            home = (sure[there] * (target[there] - grid).square().sum(1)).mean()
+            out = (sure * _robust((target - grid[back]) / metre)).mean()
+            home = (sure[there] * _robust((target[there] - grid) / metre)).mean()
             weight = JOINT_WEIGHT * len(joints.place) / SMPL_VERTICES
-            return (out + home) / metre**2 + weight * _joint_energy(points, free, joints)
+            return out + home + weight * _joint_energy(points, free, joints)
 
-        return self._descend(start, energy, STAGES, scale)
+        return self._descend(start, energy, STAGES, joints, scale)
 
     @torch.inference_mode(False)
     def to_outline(self, start: Fit, mask: np.ndarray, joints: Joints, scale: float | None = None) -> Fit:
         """SMPLify++: the outline of a silhouette (G, G) in [0, 1], 3D and 2D joints."""
-        joints = Joints(*(x.detach().clone() for x in (joints.place, joints.flat, joints.weight)))
+        joints = joints.detached()
         outline = _outline(mask)
         tree, target, side = KDTree(outline), torch.from_numpy(outline).float(), len(mask)
         metre = float(start.camera[0]) / 2  # in crop sides
@@ -145,20 +146,25 @@ class Fitter:
             deep = JOINT_WEIGHT_PLUS * _joint_energy(points, free, joints) * len(points[0])
             return ((weight * apart).sum() / metre**2 + deep + flat_joints / metre**2) / SMPL_VERTICES
 
-        return self._descend(start, energy, STAGES, scale)
+        return self._descend(start, energy, STAGES, joints, scale)
+
+    def at(self, camera: Tensor, rotations: Tensor, betas: Tensor) -> Fit:
+        """A body that is known already, as fits begin with it: (3,), (24, 3, 3), (10,)."""
+        vertices, _ = self.body(betas[None], rotations[None])
+        return Fit(camera, rotations, betas, float(middle_depth(vertices)))
 
     def _begin(self, joints: Joints, scale: float | None) -> Fit:
-        """Scale by the bones' lengths, orientation by the trunk, everything else the mean's."""
-        rest_vertices, rest = self.body(torch.zeros(1, 10), torch.zeros(1, 24, 3))
-        rest = self.body.keypoints(rest_vertices, rest, "bodynet16")[0]
+        """Scale by the bones' lengths; the pose of the first estimate, or the mean's turned as the trunk is."""
+        rest = rest_joints(self.body)
         if scale is None:
-            scale = _scale_of(joints, rest)
+            scale = float(scale_of(joints.place[None], joints.weight[None], bone_lengths(rest)))
         place = torch.stack(
             [(2 * joints.place[:, 0] - 1) / scale, (1 - 2 * joints.place[:, 1]) / scale, -joints.place[:, 2]], 1
         )
-        turn = _turn(rest[_TRUNK], place[_TRUNK])
-        rotations = matrices_from_six(self.mean).clone()
-        rotations[0] = turn
+        rotations = joints.rotations
+        if rotations is None:
+            rotations = matrices_from_six(self.mean).clone()
+            rotations[0] = _turn(rest[_TRUNK], place[_TRUNK])
         vertices, posed = self.body(torch.zeros(1, 10), rotations[None])
         points = self.body.keypoints(vertices, posed, "bodynet16")[0]
         shift = (place - points)[:, :2].mean(0)
@@ -170,11 +176,15 @@ class Fitter:
         start: Fit,
         energy: Callable[[_Free], Tensor],
         stages: tuple | list,
+        joints: Joints,
         scale: float | None,
         shape: bool = True,
     ) -> Fit:
         """Adam through stages of (pose prior, shape prior, steps). The best by energy and the last stage's prior."""
         free = _Free.of(start)
+        near, firm = self.mean, 1.0
+        if joints.rotations is not None:
+            near, firm = six_from_matrices(joints.rotations), SURE
         if scale is not None:
             with torch.no_grad():
                 free.size.fill_(float(np.log(scale)))
@@ -185,7 +195,7 @@ class Fitter:
         best, least, begun = start, float("inf"), float("inf")
         plan = [(pose, shape_prior) for pose, shape_prior, steps in stages for _ in range(steps)]
         for step in range(total + 1):
-            found, apart = energy(free), self._apart(free)
+            found, apart = energy(free), self._apart(free, near, firm, start.betas)
             judged = float((found + last[0] * apart[0] + last[1] * apart[1]).detach())
             begun = begun if step else judged
             if judged < least:
@@ -199,9 +209,10 @@ class Fitter:
             descent.step()
         return best
 
-    def _apart(self, free: _Free) -> tuple[Tensor, Tensor]:
-        """How far pose and shape are from the mean, in square deviations; the pelvis may turn as it likes."""
-        return ((free.six - self.mean) / self.deviation)[1:].square().mean(), free.betas.square().mean()
+    def _apart(self, free: _Free, near: Tensor, firm: float, betas: Tensor) -> tuple[Tensor, Tensor]:
+        """How far the pose is from `near` (24, 6), save the pelvis, and the shape from `betas`: square deviations."""
+        pose = ((free.six - near) / self.deviation)[1:].square().mean()
+        return firm * pose, (free.betas - betas).square().mean()
 
 
 @dataclass(frozen=True)
@@ -239,6 +250,12 @@ class _Free:
         return Fit(camera, matrices_from_six(six), betas, float(self.middle.detach()), energy, begun)
 
 
+def _robust(apart: Tensor) -> Tensor:
+    """(N,) squares of distances (N, 3) in metres, which end at that of `FAR` (Geman and McClure)."""
+    square = apart.square().sum(1)
+    return square / (1 + square / FAR**2)
+
+
 def _joint_energy(points: Tensor, free: _Free, joints: Joints) -> Tensor:
     """Square metres between points (1, 16, 3) and the joints, weighted mean; sideways at the scale of the fit."""
     flat = to_pixels(weak_perspective(points, free.camera[None]), 1)[0]
@@ -246,16 +263,6 @@ def _joint_energy(points: Tensor, free: _Free, joints: Joints) -> Tensor:
     metre = free.size.detach().exp() / 2  # in crop sides
     apart = (flat - joints.place[:, :2]).square().sum(1) / metre**2 + (behind - joints.place[:, 2]).square()
     return (joints.weight * apart).sum() / joints.weight.sum().clamp(min=1e-6)
-
-
-def _scale_of(joints: Joints, rest: Tensor) -> float:
-    """The camera's scale by which the bones seen have the lengths that they have in rest (16, 3)."""
-    a, b = (torch.tensor(ends) for ends in zip(*_BONES, strict=True))
-    length = (rest[a] - rest[b]).norm(dim=1)
-    seen, behind = (joints.place[a] - joints.place[b])[:, :2].norm(dim=1), (joints.place[a] - joints.place[b])[:, 2]
-    aside = (length.square() - behind.square()).clamp(min=0).sqrt()
-    weight = torch.minimum(joints.weight[a], joints.weight[b]) * (aside > _FACING_UP * length)
-    return float(((weight * 2 * seen).sum() / (weight * aside).sum().clamp(min=1e-3)).clamp(0.2, 5))
 
 
 def _turn(points: Tensor, target: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .heatmaps import around, heatmaps2d
 from .network import Outputs
 from .parts import CLASSES3D
-from .synthesis import Truth, around, heatmaps2d
+from .synthesis import Truth
 
 OVERLAP = 0.05  # of the Dice loss beside a volume's cross-entropy, which alone leaves thin limbs out
 # (λ_v, λ_FV, λ_SV) of section 3.3, for a shape network that learns alone.

@@ -6,6 +6,7 @@ Every stack of a subnetwork has an output of its own, and all are supervised (Ne
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -14,8 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...weights import NetworkConfig
-from ..lasor.proxy import CHANNELS
-from .parts import CLASSES2D, CLASSES3D, DEPTHS, JOINTS
+from ..lasor.camera import from_pixels
+from ..lasor.lifter import Lifter
+from ..lasor.network import estimate_of
+from ..lasor.proxy import CHANNELS, peaks
+from ..model import BodyModel
+from .bones import FAR, Bones
+from .heatmaps import peaks3d
+from .parts import CLASSES2D, CLASSES3D, DEPTH_STEP, DEPTHS, JOINTS, PELVIS
 
 Stacked = tuple[Tensor, ...]
 """The outputs of the stacks of a subnetwork, the last one last."""
@@ -32,6 +39,8 @@ class BodyNetConfig(NetworkConfig):
     volume: side of the voxel grid, a multiple of the heatmaps'. features: channels of the hourglasses at their full
     side; each time one halves its side it has half as many again, up to `widest`: there the whole body is seen at once,
     and channels are cheap. depth: how often it does. part_voxels: with the seven-class network of appendix B.3.
+    bones: voxels begin with capsules about the 3D joints (ours). lifter: width of LASOR's network that tells how deep
+    joints are from keypoints, which the 3D pose begins with (ours, for proxies only); 0: none.
     """
 
     channels: int = 3
@@ -42,6 +51,8 @@ class BodyNetConfig(NetworkConfig):
     stacks: int = 2
     depth: int = 4
     part_voxels: bool = True
+    bones: bool = False
+    lifter: int = 0
 
     @property
     def grid(self) -> int:
@@ -51,8 +62,10 @@ class BodyNetConfig(NetworkConfig):
 
 PAPER = BodyNetConfig()
 PAPER_PROXY = BodyNetConfig(channels=CHANNELS)
-BUNDLED = BodyNetConfig(channels=CHANNELS, size=128, volume=64, features=64, widest=128, stacks=1)
-BUNDLED_RGB = BodyNetConfig(channels=3, size=128, volume=64, features=64, widest=128, stacks=1)
+BUNDLED = BodyNetConfig(
+    channels=CHANNELS, size=128, volume=64, features=64, widest=128, stacks=1, bones=True, lifter=512
+)
+BUNDLED_RGB = BodyNetConfig(channels=3, size=128, volume=64, features=64, widest=128, stacks=1, bones=True)
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ class Outputs:
 
     joints: heatmaps (B, 16, G, G). parts: logits (B, 15, G, G). joints3d: logits (B, 16, 19, G, G), over all places of
     a joint, depth before row and column. voxels: logits (B, V, V, V), depth (away from the camera), row, column.
-    part_voxels: logits (B, 7, V, V, V).
+    part_voxels: logits (B, 7, V, V, V). rotations: (B, 24, 3, 3) that the lifter told.
     """
 
     joints: Stacked
@@ -69,6 +82,7 @@ class Outputs:
     joints3d: Stacked | None = None
     voxels: Stacked | None = None
     part_voxels: Stacked | None = None
+    rotations: Tensor | None = None
 
     @property
     def heatmaps3d(self) -> Tensor:
@@ -161,21 +175,41 @@ class VoxelNetwork(nn.Module):
         super().__init__()
         self.volume, self.classes = config.volume, classes
         channels = config.channels + JOINTS + CLASSES2D
-        self.stacks = Subnetwork(config, channels, config.volume, JOINTS * DEPTHS)
+        deep = JOINTS * DEPTHS + (config.grid if config.bones else 0)
+        self.stacks = Subnetwork(config, channels, config.volume, deep)
         self.enlarged = nn.ModuleList(
             nn.Conv2d(config.volume, classes * config.volume, 3, padding=1) for _ in range(config.stacks)
         )
         for layer in self.enlarged:
-            nn.init.constant_(layer.bias, math.log(RARE / (1 - RARE)))
+            nn.init.constant_(layer.bias, 0.0 if config.bones else math.log(RARE / (1 - RARE)))
+            if config.bones:
+                nn.init.zeros_(layer.weight)
 
-    def forward(self, image: Tensor, joints3d: Tensor) -> Stacked:
-        """Logits (B, V, V, V), or (B, 7, V, V, V) with classes, of each stack."""
+    def forward(self, image: Tensor, joints3d: Tensor, capsules: Tensor | None = None) -> Stacked:
+        """Logits (B, V, V, V), or (B, 7, V, V, V) with classes, of each stack.
+
+        joints3d: heatmaps (B, 16, 19, G, G). capsules: (B, 6, G, G, G) of `Bones`, which the logits are added to.
+        """
+        deep, start = joints3d.flatten(1, 2), None
+        if capsules is not None:
+            deep = torch.cat([deep, capsules.amax(1) / FAR], 1)
+            start = self._begun(capsules)
         found = []
-        for small, layer in zip(self.stacks(image, joints3d.flatten(1, 2)), self.enlarged, strict=True):
+        for small, layer in zip(self.stacks(image, deep), self.enlarged, strict=True):
             large = F.interpolate(small, (self.volume, self.volume), mode="bilinear", align_corners=False)
             logits = layer(torch.relu(large))
-            found.append(logits if self.classes == 1 else logits.unflatten(1, (self.classes, self.volume)))
+            logits = logits if self.classes == 1 else logits.unflatten(1, (self.classes, self.volume))
+            found.append(logits if start is None else logits + start)
         return tuple(found)
+
+    def _begun(self, capsules: Tensor) -> Tensor:
+        """Logits of the volume, from parts (B, 6, G, G, G); with classes, divided so that together they are as full."""
+        known = occupied = capsules.amax(1, keepdim=True)
+        if self.classes > 1:
+            share = (capsules / 2).log_softmax(1) + math.log(capsules.shape[1])
+            known = torch.cat([-occupied / 2, share + occupied / 2], 1)
+        large = F.interpolate(known, (self.volume,) * 3, mode="trilinear", align_corners=False)
+        return large[:, 0] if self.classes == 1 else large
 
     def begin_parts_with(self, shape: VoxelNetwork) -> None:
         """Take over an occupancy network: its last layer serves every class (B.3), negated for the background, so that
@@ -186,6 +220,30 @@ class VoxelNetwork(nn.Module):
             with torch.no_grad():
                 mine.weight.copy_(torch.cat([-theirs.weight / 2, *[theirs.weight / 2] * parts]))
                 mine.bias.copy_(torch.cat([-theirs.bias / 2, *[theirs.bias / 2 - math.log(parts)] * parts]))
+
+
+class LiftedJoints(nn.Module):
+    """Depths of the 16 joints from the proxy's keypoints. doubt: (16,) logarithms of their deviations, metres."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.lifter = Lifter(width)
+        self.doubt = nn.Parameter(torch.full((JOINTS,), math.log(0.1)))
+        self.body = BodyModel.load(coarse=True).landmarks_only()
+
+    def forward(self, proxy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 16) metres behind the pelvis, logits (B, 16, 19) over the depths, and rotations (B, 24, 3, 3) of the pose
+        that this is; from proxies (B, 18, S, S).
+        """
+        points, found = peaks(proxy[:, 1:].float())
+        person = estimate_of(self.lifter(from_pixels(points, proxy.shape[-1]), found))
+        with torch.autocast(proxy.device.type, enabled=False):
+            vertices, joints = self.body(person.betas, person.rotations)
+            z = self.body.keypoints(vertices, joints, "bodynet16")[..., 2]
+            behind = z[:, PELVIS, None] - z
+            bins = (torch.arange(DEPTHS, device=z.device) + 0.5 - DEPTHS / 2) * DEPTH_STEP
+            away = (bins - behind.clamp(bins[0], bins[-1])[..., None]) / self.doubt.exp()[:, None]
+            return behind, -0.5 * away.square(), person.rotations
 
 
 class BodyNet(nn.Module):
@@ -202,7 +260,10 @@ class BodyNet(nn.Module):
         self.config = config
         self.joints = Subnetwork(config, config.channels, JOINTS)
         self.parts = Subnetwork(config, config.channels, CLASSES2D)
-        self.joints3d = Subnetwork(config, config.channels + JOINTS + CLASSES2D, JOINTS * DEPTHS)
+        self.lifted = LiftedJoints(config.lifter) if config.lifter else None
+        told = JOINTS if config.lifter else 0
+        self.joints3d = Subnetwork(config, config.channels + JOINTS + CLASSES2D, JOINTS * DEPTHS, told)
+        self.bones = Bones() if config.bones else None
         self.voxels = VoxelNetwork(config)
         self.part_voxels = VoxelNetwork(config, CLASSES3D) if config.part_voxels else None
         for head in self.joints.heads:
@@ -223,18 +284,23 @@ class BodyNet(nn.Module):
 
     def deep(self, image: Tensor, outputs: Outputs) -> Outputs:
         """With the 3D pose."""
-        found = self.joints3d(self._beside(image, outputs))
-        joints3d = tuple(x.unflatten(1, (JOINTS, DEPTHS)) for x in found)
-        return Outputs(outputs.joints, outputs.parts, joints3d)
+        beside = self._beside(image, outputs)
+        if self.lifted is None:
+            joints3d = tuple(x.unflatten(1, (JOINTS, DEPTHS)) for x in self.joints3d(beside))
+            return dataclasses.replace(outputs, joints3d=joints3d)
+        depth, start, rotations = self.lifted(image)
+        found = self.joints3d(beside, depth[..., None, None].expand(-1, -1, self.config.grid, self.config.grid))
+        joints3d = tuple(x.unflatten(1, (JOINTS, DEPTHS)) + start[..., None, None] for x in found)
+        return dataclasses.replace(outputs, joints3d=joints3d, rotations=rotations)
 
     def shaped(self, image: Tensor, outputs: Outputs, parts: bool = False) -> Outputs:
         """With the voxels, or with the voxels of the parts."""
         network = self.part_voxels if parts else self.voxels
         assert network is not None
-        found = network(self._beside(image, outputs), outputs.heatmaps3d)
-        if parts:
-            return Outputs(outputs.joints, outputs.parts, outputs.joints3d, outputs.voxels, found)
-        return Outputs(outputs.joints, outputs.parts, outputs.joints3d, found, outputs.part_voxels)
+        heatmaps = outputs.heatmaps3d
+        capsules = self.bones(*peaks3d(heatmaps), self.config.grid) if self.bones is not None else None
+        found = network(self._beside(image, outputs), heatmaps, capsules)
+        return dataclasses.replace(outputs, **{"part_voxels" if parts else "voxels": found})
 
     def forward(self, image: Tensor) -> Outputs:
         """Everything there is."""

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..lasor.synthesis import Synthesis
+from .heatmaps import heatmaps2d
 from .losses import front, side
 from .network import BodyNet, Outputs
 from .parts import CLASSES2D
 from .picture_data import DEVIATION, MEAN, PictureData
-from .synthesis import ProxySynthesizer, heatmaps2d
+from .synthesis import ProxySynthesizer
 
 TILE = 128
 _COLOURS = torch.tensor([[0.0, 0, 0], *(

@@ -4,6 +4,7 @@
 1. 2D pose and 2D parts. 2. 3D pose. 3. Voxels. 4. Voxels with the re-projection losses. 5. Everything together.
 6. The voxels of the six parts, without and then with their re-projection losses (appendix B.3).
 
+Where a network has LASOR's lifter, that was trained before, in the same folder (`lasor.lifting`).
 Each stage leaves a checkpoint, ``stage1.safetensors`` and so on, that it goes on from and the next stage begins with.
 """
 
@@ -25,6 +26,7 @@ from ...images import write_png
 from ...protocol import PenumbraError
 from ...training import Learner, RunPlan, read_checkpoint
 from ...weights import save_model
+from ..lasor import lifting
 from ..lasor.synthesis import Synthesis
 from ..model import BodyModel
 from ..rotations import rotation_matrices, six_from_matrices
@@ -39,10 +41,10 @@ STAGES = (1, 2, 3, 4, 5, 6)
 # The subnetworks that each stage trains; it reads those before them as they are.
 LEARNING = {
     1: ("joints", "parts"),
-    2: ("joints3d",),
-    3: ("voxels",),
-    4: ("voxels",),
-    5: ("joints", "parts", "joints3d", "voxels"),
+    2: ("lifted", "joints3d"),
+    3: ("bones", "voxels"),
+    4: ("bones", "voxels"),
+    5: ("joints", "parts", "lifted", "joints3d", "bones", "voxels"),
     6: ("part_voxels",),
 }
 TESTED = 24  # people
@@ -86,6 +88,8 @@ class Trainer(Learner):
         if plan.stage == 1:
             network = BodyNet(plan.network)
             network.begin_with(six_from_matrices(front_rotations(poses)))
+            if network.lifted is not None:
+                network.lifted.lifter.load_state_dict(lifting.trained(folder, plan.network.lifter))
         else:
             network = load_stage(folder, plan.stage - 1, plan.network)
         if plan.stage == 6:
@@ -93,8 +97,11 @@ class Trainer(Learner):
                 raise PenumbraError("This network has no voxels of parts.", "Train it with part_voxels.")
             network.part_voxels.begin_parts_with(network.voxels)
         network.to(device, memory_format=torch.channels_last)
-        self.learning = [getattr(network, name) for name in LEARNING[plan.stage]]
-        self.parameters = [p for part in self.learning for p in part.parameters()]
+        learning = (getattr(network, name) for name in LEARNING[plan.stage])
+        self.learning = [part for part in learning if part is not None]
+        if network.lifted is not None:
+            network.lifted.lifter.requires_grad_(False)
+        self.parameters = [p for part in self.learning for p in part.parameters() if p.requires_grad]
         optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters, plan.rate, eps=FAINT)
         if plan.rmsprop:
             optimizer = torch.optim.RMSprop(self.parameters, plan.rate, 0.99, 1e-8)
@@ -167,8 +174,9 @@ def front_rotations(poses: np.ndarray) -> Tensor:
 
 
 def _float32(outputs: Outputs) -> Outputs:
-    found = {f.name: getattr(outputs, f.name) for f in dataclasses.fields(outputs)}
-    return Outputs(**{name: value and tuple(x.float() for x in value) for name, value in found.items()})
+    stacked = {f.name: getattr(outputs, f.name) for f in dataclasses.fields(outputs) if f.name != "rotations"}
+    changed = {name: value and tuple(x.float() for x in value) for name, value in stacked.items()}
+    return dataclasses.replace(outputs, **changed)
 
 
 def load_stage(folder: Path, stage: int, config: BodyNetConfig | None = None) -> BodyNet:
@@ -231,6 +239,7 @@ def export(folder: Path, target: Path, motions: list[str], command: str) -> None
         if isinstance(module, nn.BatchNorm2d) and module.num_batches_tracked is not None:
             module.num_batches_tracked.zero_()  # counts nothing that is used, and float16 could not hold it
     states = {k: read_checkpoint(folder / f"stage{k}.safetensors")[0] for k in range(1, last + 1)}
+    lifter = lifting.card_line(folder) if network.lifted is not None else ""
     times = "; ".join(f"stage {k}: {s['step']} steps, {s['seconds'] / 60:.0f} minutes" for k, s in states.items())
     weights = {k: {n: round(w, 6) for n, w in s["weights"].items()} for k, s in states.items() if s["weights"]}
     card = f"""# BodyNet
@@ -244,7 +253,8 @@ Licence: GPL-3.0-or-later.
 * {times}.
 * Poses: motion files of {", ".join(motions) or "no folder"} that are not held out, the built-in motions, and draws
   within the joints' limits.
-* Weights of the losses, by stage, where there are several; those of stages 5 and 6 as measured: {json.dumps(weights)}
+{lifter}* Weights of the losses, by stage, where there are several; those of stages 5 and 6 as
+  measured: {json.dumps(weights)}
 * Sizes: {json.dumps(network.config.to_json())}
 """
     trained = {"steps": {str(k): s["step"] for k, s in states.items()}}

@@ -61,8 +61,13 @@ def by_refinement(network: Lasor) -> Method:
 
 
 def by_mean(network: Lasor) -> Method:
-    """The estimate that the network's iterations begin with, whatever it sees: what the figures mean."""
-    return lambda batch: network.beginning(len(batch.proxy))
+    """The mean person, whatever is seen: what the figures mean."""
+    return lambda batch: network.mean_estimate(len(batch.proxy))
+
+
+def by_lifter(network: Lasor) -> Method:
+    """What keypoints alone tell, before the encoder adds what the silhouette does."""
+    return lambda batch: network.first_estimate(batch.proxy)
 
 
 @torch.inference_mode()

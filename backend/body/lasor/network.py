@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...weights import NetworkConfig
-from ..rotations import matrices_from_six
+from ..model import BodyModel
+from ..rotations import matrices_from_six, rotation_matrices, six_from_matrices
 from .camera import from_pixels
+from .lifter import CAMERA, NUMBERS, POSE, SHAPE, Lifter
 from .proxy import CHANNELS, KEYPOINTS, SIZE, peaks
 
-CAMERA, POSE, SHAPE = 3, 24 * 6, 10
 FIRST_CAMERA = (0.9, 0.0, 0.0)
 
 
@@ -23,8 +25,8 @@ class LasorConfig(NetworkConfig):
     """Sizes. widths, blocks: of the four stages. bottleneck: three convolutions a block, four times as wide at its end.
 
     hidden: of the regressor. iterations: how often it corrects its estimate.
-    reads_points: the regressor is told the heatmaps' peaks as numbers too (ours): what convolutions need hundreds of
-        thousands of people to read off, it then knows from the beginning.
+    lifter: width of the network that tells a first estimate from the heatmaps' peaks (ours), see `lifter`; 0: none, and
+        the mean pose is the first.
     size: pixels; larger proxies are brought down to it.
     """
 
@@ -33,13 +35,13 @@ class LasorConfig(NetworkConfig):
     bottleneck: bool = False
     hidden: int = 512
     iterations: int = 3
-    reads_points: bool = False
+    lifter: int = 0
     size: int = SIZE
 
 
 RESNET18 = LasorConfig()
 RESNET50 = LasorConfig(blocks=(3, 4, 6, 3), bottleneck=True, hidden=1024)
-BUNDLED = LasorConfig(widths=(32, 64, 128, 256), hidden=1024, reads_points=True, size=128)  # 10 MB
+BUNDLED = LasorConfig(widths=(32, 64, 128, 256), lifter=512, size=128)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Encoder(nn.Module):
 
 
 class Lasor(nn.Module):
-    """Encoder and iterative regressor. `mean`: (157,) the estimate that the iterations begin with."""
+    """Lifter, encoder and iterative regressor. mean: (157,) the mean person, with whom one without a lifter begins."""
 
     mean: Tensor
 
@@ -98,45 +100,60 @@ class Lasor(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        numbers = CAMERA + POSE + SHAPE
+        self.lifter = Lifter(config.lifter) if config.lifter else None
+        points = 3 * KEYPOINTS if config.lifter else 0
         self.regressor = nn.Sequential(
-            nn.Linear(self.encoder.features + numbers + 3 * KEYPOINTS * config.reads_points, config.hidden),
+            nn.Linear(self.encoder.features + points + NUMBERS, config.hidden),
             nn.ReLU(),
             nn.Linear(config.hidden, config.hidden),
             nn.ReLU(),
-            nn.Linear(config.hidden, numbers),
+            nn.Linear(config.hidden, NUMBERS),
         )
         nn.init.xavier_uniform_(self.regressor[-1].weight, gain=0.01)
         nn.init.zeros_(self.regressor[-1].bias)
         identity = torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(24)
         self.register_buffer("mean", torch.cat([torch.tensor(FIRST_CAMERA), identity, torch.zeros(SHAPE)]))
 
-    def begin_with(self, six: Tensor, betas: Tensor) -> None:
-        """Set the mean pose (24, 6) and the mean shape (10,)."""
-        self.mean[CAMERA : CAMERA + POSE] = six.flatten()
-        self.mean[CAMERA + POSE :] = betas
-
     def forward(self, proxy: Tensor) -> Estimate:
         """proxy: (B, 18, S, S), see `proxy`."""
         small = (
             F.interpolate(proxy, (self.config.size,) * 2, mode="area") if proxy.shape[-1] > self.config.size else proxy
         )
+        numbers, told = self._begun(proxy)
         features = self.encoder(small)
-        if self.config.reads_points:
-            points, found = peaks(proxy[:, 1:].float())
-            flat = torch.cat([from_pixels(points, proxy.shape[-1]) * found[..., None], found[..., None]], 2)
-            features = torch.cat([features, flat.flatten(1).to(features.dtype)], 1)
-        numbers = self.mean.expand(len(proxy), -1)
+        features = torch.cat([features, told.to(features.dtype)], 1)
         for _ in range(self.config.iterations):
             numbers = numbers + self.regressor(torch.cat([features, numbers.to(features.dtype)], 1)).float()
-        return _estimate(numbers)
+        return estimate_of(numbers)
 
-    def beginning(self, count: int) -> Estimate:
-        """What the iterations begin with, for `count` people."""
-        return _estimate(self.mean.expand(count, -1))
+    def first_estimate(self, proxy: Tensor) -> Estimate:
+        """What the iterations begin with: what the lifter tells from keypoints alone, or the mean person."""
+        return estimate_of(self._begun(proxy)[0])
+
+    def _begun(self, proxy: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers (B, 157), and what the regressor is told of the keypoints (B, 51), nothing without a lifter."""
+        if self.lifter is None:
+            return self.mean.expand(len(proxy), -1), proxy.new_zeros(len(proxy), 0)
+        points, found = peaks(proxy[:, 1:].float())
+        points = from_pixels(points, proxy.shape[-1])
+        told = torch.cat([points * found[..., None], found[..., None]], 2).flatten(1)
+        return self.lifter(points, found), told
+
+    def mean_estimate(self, count: int) -> Estimate:
+        """The mean person, `count` times."""
+        return estimate_of(self.mean.expand(count, -1))
 
 
-def _estimate(numbers: Tensor) -> Estimate:
+def mean_numbers(poses: np.ndarray, body: BodyModel) -> Tensor:
+    """(157,) the first camera, the mean of poses (N, 24, 3) axis-angle, facing it upright, and adults' mean betas."""
+    rotations = rotation_matrices(torch.from_numpy(poses)).mean(0)
+    rotations[0] = torch.eye(3)
+    betas = torch.from_numpy(body.body.shape_range()[0])
+    return torch.cat([torch.tensor(FIRST_CAMERA), six_from_matrices(rotations).flatten(), betas.float()])
+
+
+def estimate_of(numbers: Tensor) -> Estimate:
+    """Numbers (B, 157) as what they mean."""
     camera, six, betas = numbers.split((CAMERA, POSE, SHAPE), 1)
     return Estimate(camera, matrices_from_six(six.unflatten(1, (24, 6))), betas)
 

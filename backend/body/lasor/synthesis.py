@@ -119,7 +119,7 @@ class Synthesizer:
 
         random: a generator on the same device; its state alone decides what is drawn.
         """
-        rotations, betas = self._people(2 * count, plan, random)
+        rotations, betas = self.people(2 * count, plan, random)
         vertices, joints = self.body(betas, rotations)
         keypoints = self.body.keypoints(vertices, joints)
         parts, other, pixels = self._picture(vertices, keypoints, count, plan, random, size)
@@ -148,7 +148,7 @@ class Synthesizer:
             F.interpolate(whole[:, None], (TARGET, TARGET), mode="area")[:, 0],
         )
 
-    def _people(self, count: int, plan: Synthesis, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def people(self, count: int, plan: Synthesis, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Rotations (N, 24, 3, 3) after equation 1, and betas (N, 10)."""
         pose = self.poses[torch.randint(len(self.poses), (count,), generator=random, device=self.device)]
         rotations = rotation_matrices(pose)
@@ -166,11 +166,7 @@ class Synthesizer:
         self, vertices: Tensor, keypoints: Tensor, count: int, plan: Synthesis, random: torch.Generator, size: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Parts (B, S, S), −1 outside; the other person's mask (B, S, S); keypoints (B, 17, 2) pixels."""
-        nearest, farthest = np.log(plan.distance[0]), np.log(plan.distance[1])
-        away = torch.exp(nearest + (farthest - nearest) * torch.rand(count, generator=random, device=self.device))
-        focal = size / SIZE * 5000 / 42 * away  # a body of 1.7 m is 200 pixels of 256 tall at any distance
-        place = torch.stack([0 * away, 0.13 + 0 * away, -away], 1)
-        place[:, :2] += 0.05 * self._normal(random, count, 2)
+        place, focal = self.placed(count, plan, random, size)
         aside = self._even(random, count)
         step = torch.stack(
             [aside.sign() * (0.1 + aside.abs() * (plan.shift[0] - 0.1)), 0.1 * self._even(random, count)], 1
@@ -189,6 +185,15 @@ class Synthesizer:
         enough = left.sum((1, 2)) > plan.visible * (parts >= 0).sum((1, 2))
         other &= (enough & self._chance(random, plan.occluded, count))[:, None, None]
         return parts, other, perspective(keypoints[:count] + place[:, None], focal, size)[0]
+
+    def placed(self, count: int, plan: Synthesis, random: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
+        """Where people stand in camera space (B, 3), metres, and focal lengths (B,) in pixels of a `size` picture."""
+        nearest, farthest = np.log(plan.distance[0]), np.log(plan.distance[1])
+        away = torch.exp(nearest + (farthest - nearest) * torch.rand(count, generator=random, device=self.device))
+        focal = size / SIZE * 5000 / 42 * away  # a body of 1.7 m is 200 pixels of 256 tall at any distance
+        place = torch.stack([0 * away, 0.13 + 0 * away, -away], 1)
+        place[:, :2] += 0.05 * self._normal(random, count, 2)
+        return place, focal
 
     def _frame(self, mask: Tensor, plan: Synthesis, random: torch.Generator) -> Tensor:
         """(B, S, S) False beyond the edge of a picture that cuts the person: the legs mostly."""

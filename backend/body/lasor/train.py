@@ -20,11 +20,10 @@ from ...images import write_png
 from ...training import Learner, RunPlan, Stateful
 from ...weights import save_model
 from ..model import BodyModel
-from ..rotations import rotation_matrices, six_from_matrices
-from . import evaluate
+from . import evaluate, lifting
 from .camera import to_pixels, weak_perspective
 from .losses import WEIGHTS, Losses
-from .network import BUNDLED, Lasor, LasorConfig
+from .network import BUNDLED, Lasor, LasorConfig, mean_numbers
 from .proxy import SIZE
 from .raster import coverage
 from .synthesis import TARGET, Batch, Synthesis, Synthesizer
@@ -54,15 +53,21 @@ class Trainer(Learner):
     clip = 1.0
 
     def __init__(self, plan: Plan, poses: np.ndarray, folder: Path, device: torch.device) -> None:
-        """poses: (N, 24, 3) axis-angle. Raises PenumbraError where the checkpoint is another network's or damaged."""
+        """poses: (N, 24, 3) axis-angle. Raises PenumbraError where the checkpoint is another network's or damaged, or
+        no lifter was trained in the folder.
+        """
         super().__init__(plan, folder, device)
         body = BodyModel.load(coarse=True).to(device)
         self.synthesizer = Synthesizer(body, poses)
         self.losses = Losses(body, plan.losses).to(device)
         network = Lasor(plan.network)
-        network.begin_with(*_means(poses, body))
+        network.mean.copy_(mean_numbers(poses, body))
+        if network.lifter is not None:
+            network.lifter.load_state_dict(lifting.trained(folder, plan.network.lifter))
+            network.lifter.requires_grad_(False)
         network.to(device, memory_format=torch.channels_last)
-        groups = [{"params": list(part.parameters())} for part in (network, self.losses)]
+        learned = [p for p in network.parameters() if p.requires_grad]
+        groups = [{"params": learned}, {"params": list(self.losses.parameters())}]
         self.begin(network, torch.optim.Adam(groups, plan.rate))
         # A resumed run draws other people than those it has seen.
         self.random = torch.Generator(device).manual_seed(plan.seed + self.run.step)
@@ -94,13 +99,6 @@ class Trainer(Learner):
         losses = self.losses(estimate, batch)
         self.descend(self.losses.total(losses))
         return {name: loss.detach() for name, loss in losses.items()}
-
-
-def _means(poses: np.ndarray, body: BodyModel) -> tuple[Tensor, Tensor]:
-    """Mean pose (24, 6), facing the camera upright, and mean betas (10,) of adults."""
-    rotations = rotation_matrices(torch.from_numpy(poses)).mean(0)
-    rotations[0] = torch.eye(3)
-    return six_from_matrices(rotations), torch.from_numpy(body.body.shape_range()[0])
 
 
 def train(trainer: Trainer, test_poses: np.ndarray, every: float = 60.0) -> None:
@@ -155,6 +153,7 @@ def export(trainer: Trainer, folder: Path, motions: list[str], command: str) -> 
         if isinstance(module, nn.BatchNorm2d) and module.num_batches_tracked is not None:
             module.num_batches_tracked.zero_()  # counts nothing that is used, and float16 could not hold it
     run = trainer.run
+    lifter = lifting.card_line(run.folder) if network.lifter is not None else ""
     facts = {"steps": run.step, "people": run.step * plan.batch, "minutes": round(run.seconds / 60, 1)}
     card = f"""# LASOR
 
@@ -165,7 +164,7 @@ Licence: GPL-3.0-or-later.
 * Command: `{command}`
 * {facts["steps"]} steps of {plan.batch} people ({facts["people"]} in all), {facts["minutes"]:.0f} minutes on
   {devices.describe(trainer.device)}, seed {plan.seed}.
-* For {plan.clear:.0%} of the run people were clearly seen. Sides of the proxies, from which share of the run:
+{lifter}* For {plan.clear:.0%} of the run people were clearly seen. Sides of the proxies, from which share of the run:
   {", ".join(f"{size} from {begin:.0%}" for size, begin in plan.sizes)}.
 * Poses: motion files of {", ".join(motions) or "no folder"} that are not held out, the built-in motions, and draws
   within the joints' limits.

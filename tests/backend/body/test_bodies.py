@@ -15,8 +15,9 @@ from scipy.spatial.transform import Rotation
 from skimage import data
 
 from backend.body import bodies, reconstruct
+from backend.body.bodynet.heatmaps import heatmaps2d, heatmaps3d
 from backend.body.bodynet.network import BUNDLED, BodyNet, Outputs
-from backend.body.bodynet.synthesis import Labeller, heatmaps2d, heatmaps3d, likeness
+from backend.body.bodynet.synthesis import Labeller, likeness
 from backend.body.detect import Person, people, separated
 from backend.body.gltf import write_glb
 from backend.body.lasor.camera import from_pixels, perspective
@@ -60,9 +61,9 @@ def test_silhouettes_are_cut_where_they_overlap():
 def test_bodies_stand_where_they_were_seen(tmp_path):
     """An untrained network's body: the file's camera sees it where the weak-perspective one does, far from its edge."""
     torch.manual_seed(0)
-    network, found = Lasor(TINY).eval(), [person(-0.6), person(0.4)]
+    networks, found = reconstruct.Networks(Lasor(TINY).eval()), [person(-0.6), person(0.4)]
     photograph = Photograph(np.full((400, 400, 3), 0.5, np.float32), 560.0)
-    made = reconstruct.bodies_of(found, "all", network, photograph.focal, refine=False)
+    made = reconstruct.bodies_of(found, "all", networks, photograph.focal, refine=False)
     assert list(made.bodies) == [0, 1]
     assert not made.problems
     assert made.bodies[0].place[0] < made.bodies[1].place[0]
@@ -81,16 +82,16 @@ def test_bodies_stand_where_they_were_seen(tmp_path):
     assert shown.shape == (400, 400, 3)
     assert (shown[0, 0] == 0.5).all()
     with pytest.raises(PenumbraError, match="no person 3"):
-        reconstruct.bodies_of(found, "1 3", network, photograph.focal, refine=False)
+        reconstruct.bodies_of(found, "1 3", networks, photograph.focal, refine=False)
 
 
 def test_refined_bodies_cover_more_of_what_was_seen():
     torch.manual_seed(0)
-    network, found = Lasor(TINY).eval(), [person(-0.6)]
+    networks, found = reconstruct.Networks(Lasor(TINY).eval()), [person(-0.6)]
     faces, whole = BodyModel.load().faces, found[0].mask > 0.5
     shares = []
     for refine in (False, True):
-        outline = reconstruct.reconstruct(found, 0, network, 560.0, refine).outline
+        outline = reconstruct.reconstruct(found, 0, networks, 560.0, refine).outline
         mask = coverage(torch.from_numpy(outline)[None].float(), faces, 400)[0].numpy()
         shares.append((mask & whole).sum() / (mask | whole).sum())
     assert shares[1] > shares[0] + 0.05
@@ -124,7 +125,7 @@ class KnowsAll(BodyNet):
 
 def test_bodynet_s_bodies_and_their_voxels_stand_where_they_were_seen(tmp_path):
     found = [person(-0.6)]
-    body = reconstruct.reconstruct(found, 0, KnowsAll(-0.6).eval(), 700.0)
+    body = reconstruct.reconstruct(found, 0, reconstruct.Networks(bodynet=KnowsAll(-0.6).eval()), 700.0)
     mask = coverage(torch.from_numpy(body.outline)[None].float(), BodyModel.load().faces, 400)[0].numpy()
     whole = found[0].mask > 0.5
     assert (mask & whole).sum() / (mask | whole).sum() > 0.7

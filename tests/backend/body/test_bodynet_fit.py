@@ -8,10 +8,11 @@ import trimesh
 
 from backend.body.bodynet.evaluate import CONDITIONS, FIT_COLUMNS, by_joints, by_outline, by_surface, measure_fits
 from backend.body.bodynet.fit import Fit, Fitter, Joints
+from backend.body.bodynet.heatmaps import heatmaps2d, heatmaps3d
 from backend.body.bodynet.network import BUNDLED, BodyNet, Outputs
 from backend.body.bodynet.parts import PARTS6, PELVIS
 from backend.body.bodynet.surface import enlarged, extract
-from backend.body.bodynet.synthesis import Example, Labeller, ProxySynthesizer, Truth, heatmaps2d, heatmaps3d
+from backend.body.bodynet.synthesis import Example, Labeller, ProxySynthesizer, Truth
 from backend.body.bodynet.train import front_rotations
 from backend.body.lasor.synthesis import Synthesis
 from backend.body.model import BodyModel

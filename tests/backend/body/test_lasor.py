@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from backend.body.lasor import evaluate, network, proxy, train
+from backend.body.lasor import evaluate, lifting, network, proxy, train
 from backend.body.lasor.camera import from_pixels, perspective, to_pixels, weak_perspective
+from backend.body.lasor.lifter import Lifter
 from backend.body.lasor.losses import WEIGHTS, Losses
-from backend.body.lasor.network import Estimate, Lasor, LasorConfig
+from backend.body.lasor.network import Estimate, Lasor, LasorConfig, estimate_of
 from backend.body.lasor.synthesis import Batch, Synthesis, Synthesizer
 from backend.body.model import KEYPOINTS, BodyModel
 from backend.body.poses import builtin_poses, limit_poses, pose_bank
 from backend.protocol import PenumbraError
 from backend.weights import load_model
 
-TINY = LasorConfig(widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1), hidden=32, reads_points=True)
+TINY = LasorConfig(widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1), hidden=32, lifter=32)
 COCO = {name: i for i, name in enumerate(KEYPOINTS["coco17"])}
 
 
@@ -124,7 +125,7 @@ def test_equation_one_turns_people_all_around(synthesizer):
     still = dataclasses.replace(Synthesis(), view=(0.0, 0.0, 0.0), tumbled=0.0)
     up = torch.tensor([0.0, 1, 0])
     for plan, least in ((still, 0.999), (dataclasses.replace(Synthesis(), tumbled=0.0), 0.3)):
-        rotations, _ = synthesizer._people(400, plan, torch.Generator().manual_seed(0))
+        rotations, _ = synthesizer.people(400, plan, torch.Generator().manual_seed(0))
         facing, head = rotations[:, 0] @ torch.tensor([0.0, 0, 1]), rotations[:, 0] @ up
         assert (head[:, 1] > least - 0.6).float().mean() > 0.97  # upright, at most leaning
         backs = (facing[:, 2] < 0).float().mean().item()
@@ -173,7 +174,7 @@ def test_bodies_are_those_of_adults_and_children(synthesizer):
     adults, children = (dataclasses.replace(Synthesis(), children=share) for share in (0.0, 1.0))
     heights = []
     for plan in (adults, children):
-        _, betas = synthesizer._people(100, plan, torch.Generator().manual_seed(0))
+        _, betas = synthesizer.people(100, plan, torch.Generator().manual_seed(0))
         vertices, _ = synthesizer.body(betas, torch.zeros(100, 24, 3))
         heights.append(np.ptp(vertices[:, :, 1].numpy(), 1))
     assert 1.5 < heights[0].mean() < 1.85
@@ -210,13 +211,51 @@ def test_large_proxies_are_brought_down_to_the_size_that_was_learnt(synthesizer)
         torch.testing.assert_close(net(large).rotations, net(small).rotations, atol=2e-3, rtol=0)
 
 
-def test_the_network_begins_with_the_mean():
-    net = Lasor(TINY).eval()
-    net.begin_with(torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(24, 1), torch.full((10,), 0.5))
+def test_a_network_without_a_lifter_begins_with_the_mean():
+    net = Lasor(dataclasses.replace(TINY, lifter=0)).eval()
+    net.mean[-10:] = 0.5
     estimate = net(torch.rand(2, 18, 64, 64))
     assert (estimate.betas - 0.5).abs().max() < 0.2
     assert (estimate.rotations - torch.eye(3)).abs().max() < 0.3
-    torch.testing.assert_close(net.beginning(1).camera, torch.tensor([[0.9, 0, 0]]))
+    torch.testing.assert_close(net.mean_estimate(1).camera, torch.tensor([[0.9, 0, 0]]))
+
+
+def test_the_lifters_body_moves_and_grows_with_its_keypoints(body):
+    """Wherever a crop cuts, the same person is told, seen where the keypoints are; hidden ones are not read."""
+    torch.manual_seed(0)
+    lifter = Lifter(32).eval()
+    torch.nn.init.normal_(lifter.head.weight, std=0.02)
+    points, found = torch.rand(3, 17, 2) - 0.5, (torch.rand(3, 17) > 0.3).float()
+    shift, size = torch.tensor([0.2, -0.1]), 0.6
+    elsewhere = torch.where(found[..., None] > 0, points * size + shift, 7.0)
+    with torch.no_grad():
+        a, b = (estimate_of(lifter(x, found)) for x in (points, elsewhere))
+        torch.testing.assert_close(a.rotations, b.rotations)
+        vertices, joints = body(a.betas, a.rotations)
+        seen = [weak_perspective(body.keypoints(vertices, joints), x.camera) for x in (a, b)]
+    torch.testing.assert_close(seen[0] * size + shift, seen[1], atol=1e-5, rtol=1e-4)
+
+
+def test_the_lifter_learns_and_lasor_begins_with_what_it_learnt(tmp_path):
+    cpu, poses = torch.device("cpu"), limit_poses(200, 0)
+    with pytest.raises(PenumbraError, match="--stage points"):
+        train.Trainer(plan(network=TINY), poses, tmp_path / "run", cpu)
+    few = lifting.Plan(network=TINY, steps=60, batch=64, rate=5e-3, average=0.9)
+    lifting.Trainer(few, poses, tmp_path / "run", cpu).train(poses, every=0.5)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "points.jsonl").read_text().splitlines()]
+    assert lines[-1]["tested"]["exact"]["pa_mpjpe"] < lines[0]["tested"]["exact"]["pa_mpjpe"]
+    assert lines[-1]["tested"]["exact"]["mpjpe"] < lines[-1]["tested"]["a detector's"]["mpjpe"]
+    trainer = train.Trainer(plan(network=TINY), poses, tmp_path / "run", cpu)
+    before = trainer.network.lifter.head.weight.clone()
+    assert before.equal(lifting.trained(tmp_path / "run", TINY.lifter)["head.weight"])
+    trainer.train_step(trainer.draw())
+    assert trainer.network.lifter.head.weight.equal(before)
+
+
+def test_bodies_of_landmarks_have_the_same_keypoints(body):
+    few, pose, betas = body.landmarks_only(), torch.from_numpy(limit_poses(2, 0)), torch.randn(2, 10)
+    for order in ("coco17", "lsp14", "bodynet16"):
+        torch.testing.assert_close(few.keypoints(*few(betas, pose), order), body.keypoints(*body(betas, pose), order))
 
 
 def test_losses_by_hand(synthesizer):
@@ -260,10 +299,8 @@ def test_the_silhouette_loss_finds_scale_and_place(synthesizer):
 
 
 def plan(**changes) -> train.Plan:
-    return train.Plan(
-        **{"network": TINY, "batch": 4, "steps": 6, "clear": 0.5, "sizes": ((64, 0.0), (128, 0.5)), "rate": 2e-3}
-        | changes
-    )
+    short = {"network": dataclasses.replace(TINY, lifter=0), "batch": 4, "steps": 6, "clear": 0.5, "rate": 2e-3}
+    return train.Plan(**short | {"sizes": ((64, 0.0), (128, 0.5))} | changes)
 
 
 def test_training_goes_on_where_it_stopped(tmp_path):
@@ -282,7 +319,7 @@ def test_training_goes_on_where_it_stopped(tmp_path):
         torch.testing.assert_close(a, b)
     torch.testing.assert_close(whole.losses.log_variance["pose"], resumed.losses.log_variance["pose"])
     with pytest.raises(PenumbraError, match="another network"):
-        train.Trainer(plan(network=dataclasses.replace(TINY, hidden=16)), poses, tmp_path / "run", cpu)
+        train.Trainer(plan(network=dataclasses.replace(TINY, hidden=16, lifter=0)), poses, tmp_path / "run", cpu)
 
 
 def test_training_learns_and_writes_what_can_be_loaded(tmp_path):

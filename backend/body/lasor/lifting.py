@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Teaching the lifter, from keypoints of bodies of which nothing else is made: a thousand people a step."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...protocol import PenumbraError
+from ...training import Learner, RunPlan, read_checkpoint
+from ..metrics import pa_mpjpe
+from ..model import BodyModel
+from .camera import from_pixels, perspective, weak_perspective
+from .lifter import CAMERA, Lifter
+from .network import BUNDLED, LasorConfig, estimate_of, mean_numbers
+from .proxy import MARGIN, SIZE
+from .synthesis import Synthesis, Synthesizer
+
+NAME = "points"  # of the run in its folder
+# Of distances in metres, of matrices' elements, of squares of betas, and of distances in the keypoints' own frame.
+WEIGHTS = {"joints3d": 1.0, "pose": 0.2, "shape": 0.01, "joints2d": 0.3}
+REPORTED = 2000  # people
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(RunPlan):
+    """A run of the lifter. batch: people. average: of the weights' mean."""
+
+    network: LasorConfig = BUNDLED
+    synthesis: Synthesis = field(default_factory=Synthesis)
+    batch: int = 1024
+    average: float = 0.999
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """points (B, 17, 2): what a detector tells, normalised, y up; found (B, 17): 1 or 0. exact: (B, 17, 2), unhidden.
+
+    betas (B, 10), rotations (B, 24, 3, 3), joints (B, 24 + landmarks, 3) of the bodies.
+    """
+
+    points: Tensor
+    found: Tensor
+    exact: Tensor
+    betas: Tensor
+    rotations: Tensor
+    joints: Tensor
+
+
+class People(Synthesizer):
+    """Draws keypoints of people, with hidden, lost and misplaced ones, without drawing the people."""
+
+    @torch.no_grad()
+    def sparse(self, count: int, plan: Synthesis, random: torch.Generator) -> Sparse:
+        """`count` people. random: a generator on the same device; it decides what is drawn."""
+        rotations, betas = self.people(count, plan, random)
+        vertices, joints = self.body(betas, rotations)
+        place, focal = self.placed(count, plan, random, SIZE)
+        exact, _ = perspective(self.body.keypoints(vertices, joints) + place[:, None], focal, SIZE)
+        low, high = exact.amin(1), exact.amax(1)
+        side = (high - low).amax(1) * MARGIN
+        noise = plan.joint_noise * torch.rand(count, 1, 1, generator=random, device=self.device)  # some see better
+        moved = exact + noise * self._even(random, *exact.shape) * (side / SIZE)[:, None, None]
+        found = ~self._chance(random, plan.joint_loss, *exact.shape[:2])
+        found &= ~self._hidden(exact, side, plan, random)
+        return Sparse(
+            from_pixels(moved, SIZE),
+            found.float(),
+            from_pixels(exact, SIZE),
+            betas,
+            rotations,
+            torch.cat([joints, vertices], 1),
+        )
+
+    def _hidden(self, exact: Tensor, side: Tensor, plan: Synthesis, random: torch.Generator) -> Tensor:
+        """(B, 17) what lies behind somebody or something, or beyond the picture's edge."""
+        count = len(exact)
+        which = torch.randint(exact.shape[1], (count,), generator=random, device=self.device)
+        middle = exact[torch.arange(count, device=self.device), which]
+        half = torch.rand(count, 2, generator=random, device=self.device) * 0.3 * side[:, None]
+        behind = ((exact - middle[:, None]).abs() < half[:, None]).all(2)
+        behind &= self._chance(random, 0.5 * plan.occluded, count)[:, None]
+        kept = 0.4 + 0.5 * torch.rand(count, generator=random, device=self.device)
+        low, high = exact[..., 1].amin(1), exact[..., 1].amax(1)
+        beyond = exact[..., 1] > (low + kept * (high - low))[:, None]
+        return behind | (beyond & self._chance(random, plan.truncated, count)[:, None])
+
+
+class Trainer(Learner):
+    """The lifter in training; goes on from the checkpoint ``points`` in the folder where there is one."""
+
+    clip = 1.0
+
+    def __init__(self, plan: Plan, poses: np.ndarray, folder: Path, device: torch.device) -> None:
+        """poses: (N, 24, 3) axis-angle. Raises PenumbraError where the checkpoint is another network's or damaged."""
+        super().__init__(plan, folder, device, NAME)
+        if not plan.network.lifter:
+            raise PenumbraError("This network has no lifter.", "Train the bundled one.")
+        self.people = People(BodyModel.load(coarse=True).landmarks_only().to(device), poses)
+        lifter = Lifter(plan.network.lifter)
+        lifter.mean.copy_(mean_numbers(poses, self.people.body)[CAMERA:])
+        lifter.to(device)
+        self.begin(lifter, torch.optim.Adam(lifter.parameters(), plan.rate))
+        self.random = torch.Generator(device).manual_seed(plan.seed + self.run.step)
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One step. Returns the unweighted losses."""
+        drawn = self.people.sparse(self.plan.batch, self.plan.synthesis, self.random)
+        with self.plan.half(self.device):
+            numbers = self.network(drawn.points, drawn.found)
+        losses = self._losses(numbers, drawn)
+        self.descend(torch.stack([WEIGHTS[name] * loss for name, loss in losses.items()]).sum())
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _losses(self, numbers: Tensor, drawn: Sparse) -> dict[str, Tensor]:
+        found, body = estimate_of(numbers), self.people.body
+        vertices, joints = body(found.betas, found.rotations)
+        flat = weak_perspective(body.keypoints(vertices, joints), found.camera)
+        spread = (drawn.exact - drawn.exact.mean(1, keepdim=True)).square().sum(2).mean(1).sqrt()
+        return {
+            "joints3d": (torch.cat([joints, vertices], 1) - drawn.joints).norm(dim=2).mean(),
+            "pose": (found.rotations - drawn.rotations).abs().mean(),
+            "shape": (found.betas - drawn.betas).square().mean(),
+            "joints2d": ((flat - drawn.exact).norm(dim=2) / spread[:, None]).mean(),
+        }
+
+    def train(self, unseen: np.ndarray, every: float = 60.0) -> None:
+        """Until the plan ends. unseen: (N, 24, 3) poses to report on. Every `every` seconds a line in the log."""
+        people = People(copy.deepcopy(self.people.body).cpu(), unseen)
+
+        def report() -> dict[str, Any]:
+            self.save()
+            return {"tested": {name: self._tested(people, plan) for name, plan in CONDITIONS.items()}}
+
+        self.run.go_on(self.train_step, report, every)
+
+    @torch.no_grad()
+    def _tested(self, people: People, plan: Synthesis) -> dict[str, float]:
+        """Millimetres on unseen people, of the averaged weights."""
+        drawn = people.sparse(REPORTED, plan, torch.Generator().manual_seed(1))
+        found = estimate_of(copy.deepcopy(self.average).cpu()(drawn.points, drawn.found))
+        joints = people.body(found.betas, found.rotations)[1]
+        true = drawn.joints[:, :24]
+        apart = (joints - joints[:, :1]) - (true - true[:, :1])
+        aligned = pa_mpjpe(joints.numpy(), true.numpy())
+        return {
+            "mpjpe": round(1000 * float(apart.norm(dim=2).mean()), 2),
+            "pa_mpjpe": round(1000 * float(aligned.mean()), 2),
+        }
+
+
+def trained(folder: Path, width: int) -> dict[str, Tensor]:
+    """The averaged weights that a run has left. Raises PenumbraError where there are none, or of another size."""
+    path = folder / f"{NAME}.safetensors"
+    if not path.exists():
+        raise PenumbraError(f"{path} is not there.", "Run scripts/train.py lasor --stage points first.")
+    state, tensors = read_checkpoint(path)
+    if state["network"]["lifter"] != width:
+        raise PenumbraError(f"{path} is of a network of other sizes.", "Train in another folder.")
+    return {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
+
+
+def card_line(folder: Path) -> str:
+    """What the card of a network with a lifter says of the run that taught it."""
+    state, _ = read_checkpoint(folder / f"{NAME}.safetensors")
+    minutes = round(state["seconds"] / 60)
+    return f"* The lifter learned before, in {state['step']} steps and {minutes} minutes, and stays as it was.\n"
+
+
+CONDITIONS = {"exact": Synthesis().clear(), "a detector's": Synthesis()}
