@@ -26,6 +26,7 @@ NAME = "points"  # of the run in its folder
 # Of distances in metres, of matrices' elements, of squares of betas, and of distances in the keypoints' own frame.
 WEIGHTS = {"joints3d": 1.0, "pose": 0.2, "shape": 0.01, "joints2d": 0.3}
 REPORTED = 2000  # people
+CONDITIONS = {"exact": Synthesis().clear(), "a detector's": Synthesis()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +172,3 @@ def card_line(folder: Path) -> str:
     state, _ = read_checkpoint(folder / f"{NAME}.safetensors")
     minutes = round(state["seconds"] / 60)
     return f"* The lifter learned before, in {state['step']} steps and {minutes} minutes, and stays as it was.\n"
-
-
-CONDITIONS = {"exact": Synthesis().clear(), "a detector's": Synthesis()}
