@@ -48,11 +48,15 @@ class Networks:
             return begun, [None] * len(proxy)
         found, surfaces = [], []
         for row, one in enumerate(proxy):
-            first = begun and Estimate(*(x[row, None] for x in (begun.camera, begun.rotations, begun.betas)))
-            estimate, surface = by_bodynet(self.bodynet, one[None], first)
+            estimate, surface = by_bodynet(self.bodynet, one[None], begun and rows_of(begun, [row]))
             found.append(estimate)
             surfaces.append(surface)
         return joined(found), surfaces
+
+
+def rows_of(estimate: Estimate, rows: list[int]) -> Estimate:
+    """Those of several people who have these numbers."""
+    return Estimate(estimate.camera[rows], estimate.rotations[rows], estimate.betas[rows])
 
 
 def joined(parts: Sequence[Estimate]) -> Estimate:

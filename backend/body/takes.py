@@ -22,7 +22,7 @@ from .lasor.estimate import Sight, in_picture, sight, translation
 from .lasor.network import Estimate
 from .lasor.refine import Refiner
 from .model import KEYPOINTS, BodyModel
-from .reconstruct import Body, Networks, Progress, asked, evidence, joined, load_networks
+from .reconstruct import Body, Networks, Progress, asked, evidence, joined, load_networks, rows_of
 from .smoothing import smooth_curves, smooth_rotations
 from .tracking import USUAL_FPS, Sighting, Track, Tracker
 
@@ -248,7 +248,7 @@ class _Looks:
             others = [seen.person.mask for seen in self.others[row]] or [np.zeros_like(person.mask)]
             facts.append(evidence(self.sight(row), person, np.max(others, 0)))
         seen = (torch.cat(column) for column in zip(*facts, strict=True))
-        return refiner(_rows(start, rows), *seen, keep_shape=keep_shape)
+        return refiner(rows_of(start, rows), *seen, keep_shape=keep_shape)
 
     def _batches(self, progress: Callable[[float], None]):
         for start in range(0, len(self.frames), BATCH):
@@ -294,15 +294,11 @@ def _measured(looks: _Looks, estimates: Estimate, footage: Footage) -> Measured:
 
 
 def _body(looks: _Looks, estimates: Estimate, measured: Measured, row: int) -> Body:
-    one, seen = _rows(estimates, [row]), looks.sight(row)
+    one, seen = rows_of(estimates, [row]), looks.sight(row)
     vertices, _ = BodyModel.load()(one.betas, one.rotations)
     outline = in_picture(weak_perspective(vertices, one.camera)[0], seen.centre, seen.side)
     place = measured.pelvis[row] + measured.origin
     return Body(one.betas[0].numpy(), one.rotations[0].numpy(), place, outline)
-
-
-def _rows(estimate: Estimate, rows: list[int]) -> Estimate:
-    return Estimate(estimate.camera[rows], estimate.rotations[rows], estimate.betas[rows])
 
 
 def _points_of(joint: str) -> list[int]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..model import KEYPOINTS, BodyModel
-from .parts import PARTS6, PELVIS
+from .parts import PARTS6
 
 FAR = 8.0  # what a logit of the capsules is at most, inside and outside
 
@@ -76,8 +76,7 @@ class Bones(nn.Module):
         with torch.autocast(place.device.type, enabled=False):
             place, weight = place.float(), weight.float()
             metre = scale_of(place, weight, self.lengths)[:, None] * side / 2  # in voxels
-            joints = torch.cat([place[..., :2] * side, (place[..., 2] - place[:, PELVIS, None, 2])[..., None]], 2)
-            joints = torch.cat([joints[..., :2], joints[..., 2:] * metre[..., None]], 2)
+            joints = torch.cat([place[..., :2] * side, place[..., 2:] * metre[..., None]], 2)
             a, b, radii = joints[:, _FROM], joints[:, _TO], self.radii * metre[..., None]
             a, b = a + (a - b) * self.beyond[:, :1], b + (b - a) * self.beyond[:, 1:]
             depth = torch.stack([a[..., 2], b[..., 2]], 2)

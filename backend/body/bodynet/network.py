@@ -293,19 +293,17 @@ class BodyNet(nn.Module):
         joints3d = tuple(x.unflatten(1, (JOINTS, DEPTHS)) + start[..., None, None] for x in found)
         return dataclasses.replace(outputs, joints3d=joints3d, rotations=rotations)
 
-    def shaped(self, image: Tensor, outputs: Outputs, parts: bool = False) -> Outputs:
-        """With the voxels, or with the voxels of the parts."""
-        network = self.part_voxels if parts else self.voxels
-        assert network is not None
-        heatmaps = outputs.heatmaps3d
+    def shaped(self, image: Tensor, outputs: Outputs, *which: str) -> Outputs:
+        """With the volumes of these subnetworks: "voxels", "part_voxels"."""
+        beside, heatmaps = self._beside(image, outputs), outputs.heatmaps3d
         capsules = self.bones(*peaks3d(heatmaps), self.config.grid) if self.bones is not None else None
-        found = network(self._beside(image, outputs), heatmaps, capsules)
-        return dataclasses.replace(outputs, **{"part_voxels" if parts else "voxels": found})
+        found = {name: getattr(self, name)(beside, heatmaps, capsules) for name in which}
+        return dataclasses.replace(outputs, **found)
 
     def forward(self, image: Tensor) -> Outputs:
         """Everything there is."""
-        outputs = self.shaped(image, self.deep(image, self.flat(image)))
-        return self.shaped(image, outputs, parts=True) if self.part_voxels is not None else outputs
+        which = ("voxels",) if self.part_voxels is None else ("voxels", "part_voxels")
+        return self.shaped(image, self.deep(image, self.flat(image)), *which)
 
     def _beside(self, image: Tensor, outputs: Outputs) -> Tensor:
         """The image with part probabilities and heatmaps, enlarged to its side."""

@@ -29,8 +29,8 @@ def outputs_of(network: BodyNet, image: Tensor, stage: int) -> Outputs:
     if stage > 1:
         outputs = network.deep(image, outputs)
     if stage > 2:
-        outputs = network.shaped(image, outputs)
-    return network.shaped(image, outputs, parts=True) if stage > 5 else outputs
+        outputs = network.shaped(image, outputs, *(("voxels", "part_voxels") if stage > 5 else ("voxels",)))
+    return outputs
 
 
 @torch.inference_mode()

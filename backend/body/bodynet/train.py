@@ -141,7 +141,7 @@ class Trainer(Learner):
             return outputs
         with torch.set_grad_enabled(stage in (2, 5)):
             outputs = network.deep(image, outputs)
-        return outputs if stage == 2 else network.shaped(image, outputs, parts=stage == 6)
+        return outputs if stage == 2 else network.shaped(image, outputs, "part_voxels" if stage == 6 else "voxels")
 
     def losses(self, outputs: Outputs, truth: Truth) -> dict[str, Tensor]:
         """The stage's losses, unweighted."""
