@@ -140,6 +140,42 @@ class Run:
                 first = self.step
 
 
+class MuonAndAdam:
+    """Muon (Jordan 2024) for a network's hidden matrices, Adam for the rest: as good in about half the time."""
+
+    FASTER = 2.0  # Muon's rate, over Adam's
+
+    def __init__(self, network: nn.Module, hidden: nn.Module, rate: float) -> None:
+        """hidden: the part of the network whose matrices Muon teaches."""
+        matrices = [p for p in hidden.parameters() if p.ndim == 2]
+        taught = {id(p) for p in matrices}
+        others = [p for p in network.parameters() if id(p) not in taught]
+        self.adam = torch.optim.Adam(others, rate)
+        self.muon = torch.optim.Muon(matrices, self.FASTER * rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Adam's; Muon's rate follows."""
+        return self.adam.param_groups
+
+    def step(self) -> None:
+        self.muon.param_groups[0]["lr"] = self.FASTER * self.adam.param_groups[0]["lr"]
+        self.adam.step()
+        self.muon.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.adam.zero_grad(set_to_none)
+        self.muon.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        both = {"adam": self.adam, "muon": self.muon}
+        return {f"{name}.{key}": value for name, part in both.items() for key, value in _tensors(part).items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        for name, part in {"adam": self.adam, "muon": self.muon}.items():
+            _load(part, {k.removeprefix(f"{name}."): v for k, v in state_dict.items() if k.startswith(f"{name}.")})
+
+
 class Learner:
     """A network that learns in a run: its optimizer, the moving average of its weights, its checkpoint.
 
@@ -151,14 +187,14 @@ class Learner:
     plan: Any
     network: Any
     average: Any
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | MuonAndAdam
 
     def __init__(self, plan: RunPlan, folder: Path, device: torch.device, name: str = "", seed: int = 0) -> None:
         """name: of the run in its folder. seed: added to the plan's."""
         torch.manual_seed(plan.seed + seed)
         self.run, self.plan, self.device = Run(plan, folder, name), plan, device
 
-    def begin(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    def begin(self, network: nn.Module, optimizer: torch.optim.Optimizer | MuonAndAdam) -> dict[str, Any]:
         """Learn, or go on from the checkpoint, whose state is returned.
 
         Raises PenumbraError where it was made by another network or is damaged.

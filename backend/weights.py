@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bundled networks: ``assets/weights/<name>/{model.safetensors, config.json, card.md}``.
 
-``config.json`` names the architecture, its sizes, and the SHA-256 of the weights. Nothing is ever unpickled.
+``config.json`` names the architecture, its sizes, and the SHA-256 of the weights. A network that contains another one
+of these as it is, says so in "shared", and keeps no copy of it. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -63,6 +64,12 @@ def _lasor(network: dict[str, Any]) -> nn.Module:
     return Lasor(LasorConfig.from_json(network))
 
 
+def _lifter(network: dict[str, Any]) -> nn.Module:
+    from .body.lasor.lifter import Lifter
+
+    return Lifter(**network)
+
+
 def _bodynet(network: dict[str, Any]) -> nn.Module:
     from .body.bodynet.network import BodyNet, BodyNetConfig
 
@@ -102,6 +109,7 @@ ARCHITECTURES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "shadow-generator": _shadow_generator,
     "shadow-predictors": _shadow_predictors,
     "lasor": _lasor,
+    "lifter": _lifter,
     "bodynet": _bodynet,
     "reconstructor": _reconstructor,
 }
@@ -132,7 +140,13 @@ def load_state(name: str, root: Path = WEIGHTS) -> tuple[dict[str, Tensor], dict
         data = (folder / MODEL).read_bytes()
         if hashlib.sha256(data).hexdigest() != config["sha256"]:
             raise ValueError("the checksum differs")
-        return _decoded(safetensors.torch.load(data)), config
+        state = _decoded(safetensors.torch.load(data))
+        for prefix, shared in config.get("shared", {}).items():
+            theirs, other = load_state(shared["name"], root)
+            if other["sha256"] != shared["sha256"]:
+                raise ValueError(f"it was trained with another {shared['name']}")
+            state |= {f"{prefix}.{key}": value for key, value in theirs.items()}
+        return state, config
 
 
 @contextlib.contextmanager
@@ -147,13 +161,26 @@ def fitting(name: str) -> Iterator[None]:
         ) from problem
 
 
-def save_model(folder: Path, architecture: str, module: nn.Module, config: dict[str, Any], card: str) -> None:
+def save_model(
+    folder: Path,
+    architecture: str,
+    module: nn.Module,
+    config: dict[str, Any],
+    card: str,
+    shared: dict[str, str] | None = None,
+) -> None:
     """Write a network as float16, its large tensors in 8 bits, with its config and its card.
 
     config: "network" holds the sizes that the architecture is built from; "architecture" and "sha256" are added.
-    Raises ValueError where a weight does not fit into float16.
+    shared: parts of it by their names in the module, each the network that lies in a folder of this name beside
+    `folder`. Raises ValueError where a weight does not fit into float16.
     """
-    state = {key: value.detach().cpu().to(torch.float16).contiguous() for key, value in module.state_dict().items()}
+    shared = shared or {}
+    state = {
+        key: value.detach().cpu().to(torch.float16).contiguous()
+        for key, value in module.state_dict().items()
+        if not any(key.startswith(f"{prefix}.") for prefix in shared)
+    }
     unfit = [key for key, value in state.items() if not value.isfinite().all()]
     if unfit:
         raise ValueError(f"not finite as float16: {', '.join(unfit)}")
@@ -161,7 +188,11 @@ def save_model(folder: Path, architecture: str, module: nn.Module, config: dict[
     data = safetensors.torch.save(_in_eight_bits(state))
     with replacing(folder / MODEL) as temporary:
         temporary.write_bytes(data)
-    write_json(folder / CONFIG, {"architecture": architecture, **config, "sha256": hashlib.sha256(data).hexdigest()})
+    config = {"architecture": architecture, **config, "sha256": hashlib.sha256(data).hexdigest()}
+    if shared:
+        beside = {name: json.loads((folder.parent / name / CONFIG).read_text("utf-8")) for name in shared.values()}
+        config["shared"] = {p: {"name": name, "sha256": beside[name]["sha256"]} for p, name in shared.items()}
+    write_json(folder / CONFIG, config)
     (folder / CARD).write_text(card, "utf-8")
 
 

@@ -36,7 +36,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--rate", type=float, default=1e-3, help="Adam's, falls along a cosine; the paper's is 1e-4")
     p.add_argument("--poses", type=int, default=40000, help="how many the bank holds")
     p.add_argument("--network", choices=("bundled", "resnet18", "resnet50"), default="bundled")
-    p.add_argument("--paper", action="store_true", help="the paper's augmentation, without what is ours")
+    p.add_argument(
+        "--paper", action="store_true", help="the paper's augmentation and squares as its losses, without what is ours"
+    )
     p.add_argument(
         "--without",
         nargs="*",
@@ -51,7 +53,7 @@ def lasor(options: argparse.Namespace) -> None:
     from backend.body.lasor import lifting, network, synthesis, train
     from backend.body.poses import pose_bank
 
-    drawn = synthesis.PAPER if options.paper else synthesis.Synthesis()
+    drawn = synthesis.PAPER if options.paper else synthesis.LEARNT
     if "view" in options.without:
         drawn = dataclasses.replace(drawn, view=(0.0, 0.0, 0.0), tumbled=0.0)
     if "people" in options.without:
@@ -65,12 +67,23 @@ def lasor(options: argparse.Namespace) -> None:
         sizes=((256, 0.0),) if options.paper else train.Plan.sizes,
         batch=options.batch,
         rate=options.rate,
+        squares=options.paper,
     )
     poses, device = pose_bank(options.motions, options.poses, options.seed), devices.pick(options.device)
     unseen = pose_bank(options.motions, 1000, options.seed, test=True)
     if options.stage == "points":
-        few = lifting.Plan(network=plan.network, synthesis=drawn, **run_options.plan(options))
-        lifting.Trainer(few, poses, options.out, device).train(unseen, options.report)
+        few = lifting.Plan(
+            network=plan.network,
+            synthesis=drawn,
+            **run_options.plan(options),
+            motions=tuple(folder.name for folder in options.motions),
+            command=run_options.command(),
+        )
+        learner = lifting.Trainer(few, poses, options.out, device)
+        learner.train(unseen, options.report)
+        learner.save()
+        if options.export:
+            lifting.export(options.out, options.export)
         return
     trainer = train.Trainer(plan, poses, options.out, device)
     if trainer.run.done < 1:

@@ -11,6 +11,9 @@ import numpy as np
 from ..splits import is_test
 from .motion import BUILTIN, INDEX, builtin, forward_kinematics, load_motion, mirror, pose_from_angles
 
+_LEGS = [
+    INDEX[n] for n in ("pelvis", *(f"{s}_{j}" for s in ("left", "right") for j in ("hip", "knee", "ankle", "foot")))
+]
 RATE = 10.0  # poses a second of a motion: neighbours differ visibly
 
 # Degrees that a healthy adult reaches, as the names of `motion.pose_from_angles` count them: (least, usual, most).
@@ -55,6 +58,14 @@ def limit_poses(count: int, seed: int) -> np.ndarray:
     return np.concatenate(kept)[:count]
 
 
+def crossed(poses: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """(count, 24, 3) axis-angle: pelvis and legs of one pose with the trunk, head and arms of another, both drawn."""
+    found, others = (poses[random.integers(len(poses), size=count)] for _ in range(2))
+    above = [i for i in range(24) if i not in _LEGS]
+    found[:, above] = others[:, above]
+    return found
+
+
 def _angles(count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
     limits = dict(_TRUNK_LIMITS) | {
         f"{side}_{name}": _LIMB_LIMITS[name] for side in ("left", "right") for name in _LIMB_LIMITS
@@ -83,13 +94,18 @@ def _clear(joints: np.ndarray) -> np.ndarray:
 
 
 def pose_bank(folders: Iterable[Path], count: int, seed: int, test: bool = False) -> np.ndarray:
-    """(count, 24, 3) axis-angle float32: half from motion files, a fifth built in, the rest within the limits.
+    """(count, 24, 3) axis-angle float32: half from motion files, a fifth built in, the rest within the limits. Of what
+    is not for tests, half of the first two are crossed.
 
     Without motion files, two fifths are built in. test: poses of the clips and seeds that training never sees.
     """
     random = np.random.default_rng([seed, 7, test])
     moved, made = motion_poses(folders, test), builtin_poses(4 if test else 30, test)
     shares = [(moved, 0.5), (made, 0.2)] if len(moved) else [(made, 0.4)]
-    drawn = [poses[random.integers(len(poses), size=round(share * count))] for poses, share in shares]
+    drawn = []
+    for poses, share in shares:
+        wanted = round(share * count)
+        mixed = 0 if test else wanted // 2
+        drawn += [poses[random.integers(len(poses), size=wanted - mixed)], crossed(poses, mixed, random)]
     rest = limit_poses(count - sum(map(len, drawn)), 2 * seed + test)
     return np.concatenate([*drawn, rest]).astype(np.float32)[random.permutation(count)]

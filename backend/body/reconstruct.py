@@ -21,7 +21,8 @@ from .bodynet.surface import Surface
 from .detect import Person, people
 from .lasor.camera import weak_perspective
 from .lasor.estimate import Sight, in_picture, sight, translation
-from .lasor.network import Estimate, Lasor
+from .lasor.network import Lasor
+from .lasor.person import Estimate
 from .lasor.proxy import crop
 from .lasor.refine import Refiner
 from .lasor.synthesis import TARGET

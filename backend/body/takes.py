@@ -19,7 +19,7 @@ from .data import JOINT_NAMES
 from .detect import Person, people_if_any
 from .lasor.camera import weak_perspective
 from .lasor.estimate import Sight, in_picture, sight, translation
-from .lasor.network import Estimate
+from .lasor.person import Estimate
 from .lasor.refine import Refiner
 from .model import KEYPOINTS, BodyModel
 from .reconstruct import Body, Networks, Progress, asked, evidence, joined, load_networks, rows_of

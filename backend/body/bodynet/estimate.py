@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..lasor.network import Estimate
+from ..lasor.person import Estimate
 from ..model import BodyModel
 from .evaluate import joints_of
 from .fit import Fitter

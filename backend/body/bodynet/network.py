@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from ...weights import NetworkConfig
 from ..lasor.camera import from_pixels
 from ..lasor.lifter import Lifter
-from ..lasor.network import estimate_of
+from ..lasor.person import estimate_of
 from ..lasor.proxy import CHANNELS, peaks
-from ..model import BodyModel
 from .bones import FAR, Bones
 from .heatmaps import peaks3d
 from .parts import CLASSES2D, CLASSES3D, DEPTH_STEP, DEPTHS, JOINTS, PELVIS
@@ -229,7 +228,6 @@ class LiftedJoints(nn.Module):
         super().__init__()
         self.lifter = Lifter(width)
         self.doubt = nn.Parameter(torch.full((JOINTS,), math.log(0.1)))
-        self.body = BodyModel.load(coarse=True).landmarks_only()
 
     def forward(self, proxy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 16) metres behind the pelvis, logits (B, 16, 19) over the depths, and rotations (B, 24, 3, 3) of the pose
@@ -238,8 +236,8 @@ class LiftedJoints(nn.Module):
         points, found = peaks(proxy[:, 1:].float())
         person = estimate_of(self.lifter(from_pixels(points, proxy.shape[-1]), found))
         with torch.autocast(proxy.device.type, enabled=False):
-            vertices, joints = self.body(person.betas, person.rotations)
-            z = self.body.keypoints(vertices, joints, "bodynet16")[..., 2]
+            vertices, joints = self.lifter.body(person.betas, person.rotations)
+            z = self.lifter.body.keypoints(vertices, joints, "bodynet16")[..., 2]
             behind = z[:, PELVIS, None] - z
             bins = (torch.arange(DEPTHS, device=z.device) + 0.5 - DEPTHS / 2) * DEPTH_STEP
             away = (bins - behind.clamp(bins[0], bins[-1])[..., None]) / self.doubt.exp()[:, None]

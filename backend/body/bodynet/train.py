@@ -62,7 +62,7 @@ class Plan(RunPlan):
 
     stage: int
     network: BodyNetConfig = BUNDLED
-    synthesis: Synthesis = field(default_factory=lambda: Synthesis(occluded=0.5))
+    synthesis: Synthesis = field(default_factory=lambda: Synthesis(occluded=0.5, graded=True))
     clear: float = 0.3
     batch: int = 8
     average: float = 0.998
@@ -227,7 +227,8 @@ def train(trainer: Trainer, unseen: ProxySynthesizer | PictureData, every: float
 
 
 def export(folder: Path, target: Path, motions: list[str], command: str) -> None:
-    """Write the averaged weights of the last stage that was trained, their config and their card.
+    """Write the averaged weights of the last stage that was trained, their config and their card, and the lifter's
+    beside them.
 
     motions: names of the folders of motion files. Raises PenumbraError where no stage was trained.
     """
@@ -239,7 +240,9 @@ def export(folder: Path, target: Path, motions: list[str], command: str) -> None
         if isinstance(module, nn.BatchNorm2d) and module.num_batches_tracked is not None:
             module.num_batches_tracked.zero_()  # counts nothing that is used, and float16 could not hold it
     states = {k: read_checkpoint(folder / f"stage{k}.safetensors")[0] for k in range(1, last + 1)}
-    lifter = lifting.card_line(folder) if network.lifted is not None else ""
+    shared = {"lifted.lifter": "lifter"} if network.lifted is not None else {}
+    if shared:
+        lifting.export(folder, target.parent / "lifter")
     times = "; ".join(f"stage {k}: {s['step']} steps, {s['seconds'] / 60:.0f} minutes" for k, s in states.items())
     weights = {k: {n: round(w, 6) for n, w in s["weights"].items()} for k, s in states.items() if s["weights"]}
     card = f"""# BodyNet
@@ -253,9 +256,9 @@ Licence: GPL-3.0-or-later.
 * {times}.
 * Poses: motion files of {", ".join(motions) or "no folder"} that are not held out, the built-in motions, and draws
   within the joints' limits.
-{lifter}* Weights of the losses, by stage, where there are several; those of stages 5 and 6 as
+* Weights of the losses, by stage, where there are several; those of stages 5 and 6 as
   measured: {json.dumps(weights)}
 * Sizes: {json.dumps(network.config.to_json())}
 """
     trained = {"steps": {str(k): s["step"] for k, s in states.items()}}
-    save_model(target, "bodynet", network, {"network": network.config.to_json(), "trained": trained}, card)
+    save_model(target, "bodynet", network, {"network": network.config.to_json(), "trained": trained}, card, shared)

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from .. import metrics
 from ..model import BodyModel
 from .camera import to_pixels, weak_perspective
-from .network import Estimate, Lasor
+from .network import Lasor
+from .person import Estimate
 from .proxy import SIZE, peaks
 from .raster import coverage
 from .refine import Refiner

@@ -11,12 +11,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..model import BodyModel
+from .camera import weak_perspective
+from .person import CAMERA, NUMBERS, SHAPE, estimate_of
 from .proxy import KEYPOINTS
 
-CAMERA, POSE, SHAPE = 3, 24 * 6, 10
-NUMBERS = CAMERA + POSE + SHAPE
 BLOCKS = 3
+PASSES = 3
+READ = 3 * KEYPOINTS + 2 * KEYPOINTS + NUMBERS
 _USUAL_SCALE = 1.8  # of a camera that sees a person's keypoints one unit from their centre in the mean
+_MAGNIFIED = 3.0  # how far keypoints are off, for the network: less than how far they are apart
 
 
 class Block(nn.Module):
@@ -34,36 +38,62 @@ class Block(nn.Module):
 
 
 class Lifter(nn.Module):
-    """A residual network over keypoints in a frame of their own, so that no crop matters.
+    """A residual network over keypoints in a frame of their own, so that no crop matters, asked several times: each
+    time it sees how far the keypoints of its last answer are from those that were found, and corrects it (a descent
+    that is learnt, as Song et al. 2020 fit bodies).
 
-    mean: (154,) pose and shape that its answers are added to.
+    mean: (154,) pose and shape that it begins with.
     """
 
     mean: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(3 * KEYPOINTS, width), *(Block(width) for _ in range(BLOCKS)), nn.LayerNorm(width)
-        )
+        self.layers = nn.Sequential(nn.Linear(READ, width), *(Block(width) for _ in range(BLOCKS)), nn.LayerNorm(width))
         self.head = nn.Linear(width, NUMBERS)
         nn.init.normal_(self.head.weight, std=0.001)
         nn.init.zeros_(self.head.bias)
         identity = torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(24)
         self.register_buffer("mean", torch.cat([identity, torch.zeros(SHAPE)]))
+        self.body = BodyModel.load(coarse=True).landmarks_only()
 
     def forward(self, points: Tensor, found: Tensor) -> Tensor:
         """(B, 157) camera, six numbers of each rotation, betas.
 
         points: (B, 17, 2) normalised, y up; those that are not found, 0 in `found` (B, 17), are not read.
         """
+        return self.passes(points, found)[-1]
+
+    def passes(self, points: Tensor, found: Tensor) -> list[Tensor]:
+        """The answers one after another, as `forward` returns them; no gradient goes from one to the one before."""
         points, found = points.float(), found.float()
         centre, spread = frame(points, found)
         inside = (points - centre[:, None]) / spread[:, None, None] * found[..., None]
-        change = self.head(self.layers(torch.cat([inside, found[..., None]], 2).flatten(1))).float()
-        scale = _USUAL_SCALE * change[:, :1].exp() * spread[:, None]
-        camera = torch.cat([scale, change[:, 1:CAMERA] + centre / scale], 1)
-        return torch.cat([camera, self.mean + change[:, CAMERA:]], 1)
+        seen = torch.cat([inside, found[..., None]], 2).flatten(1)
+        # In the keypoints' frame: the logarithm of the scale over its usual one, the shift, pose and shape.
+        state = torch.cat([self.mean.new_zeros(len(points), CAMERA), self.mean.expand(len(points), -1)], 1)
+        answers = []
+        for _ in range(PASSES):
+            state = state.detach()
+            away = (inside - self._projected(state)) * found[..., None]
+            read = torch.cat([seen, _MAGNIFIED * away.flatten(1), state], 1)
+            state = state + self.head(self.layers(read)).float()
+            answers.append(_placed(state, centre, spread))
+        return answers
+
+    @torch.no_grad()
+    def _projected(self, state: Tensor) -> Tensor:
+        """(B, 17, 2) where the keypoints of an answer are, in the frame of those that were found."""
+        with torch.autocast(state.device.type, enabled=False):
+            person = estimate_of(_placed(state, torch.zeros_like(state[:, :2]), torch.ones_like(state[:, 0])))
+            vertices, joints = self.body(person.betas, person.rotations)
+            return weak_perspective(self.body.keypoints(vertices, joints), person.camera)
+
+
+def _placed(state: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
+    """(B, 157) an answer with its camera in the frame that centre (B, 2) and spread (B,) are in."""
+    scale = _USUAL_SCALE * state[:, :1].exp() * spread[:, None]
+    return torch.cat([scale, state[:, 1:CAMERA] + centre / scale, state[:, CAMERA:]], 1)
 
 
 def frame(points: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:

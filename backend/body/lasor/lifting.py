@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+import dataclasses
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +14,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ... import device as devices
 from ...protocol import PenumbraError
-from ...training import Learner, RunPlan, read_checkpoint
+from ...training import Learner, MuonAndAdam, RunPlan, read_checkpoint
+from ...weights import save_model
 from ..metrics import pa_mpjpe
 from ..model import BodyModel
 from .camera import from_pixels, perspective, weak_perspective
-from .lifter import CAMERA, Lifter
-from .network import BUNDLED, LasorConfig, estimate_of, mean_numbers
+from .lifter import Lifter
+from .network import BUNDLED, LasorConfig
+from .person import CAMERA, estimate_of, mean_numbers
 from .proxy import MARGIN, SIZE
-from .synthesis import Synthesis, Synthesizer
+from .synthesis import LEARNT, Synthesis, Synthesizer
 
 NAME = "points"  # of the run in its folder
 # Of distances in metres, of matrices' elements, of squares of betas, and of distances in the keypoints' own frame.
 WEIGHTS = {"joints3d": 1.0, "pose": 0.2, "shape": 0.01, "joints2d": 0.3}
+PASSED = (0.3, 0.6, 1.0)  # weights of the losses of the lifter's answers, the last one last
 REPORTED = 2000  # people
-CONDITIONS = {"exact": Synthesis().clear(), "a detector's": Synthesis()}
+CONDITIONS = {"exact": Synthesis().clear(), "a detector's": LEARNT}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(RunPlan):
-    """A run of the lifter. batch: people. average: of the weights' mean."""
+    """A run of the lifter. batch: people. average: of the weights' mean. For the card, motions: names of the folders of
+    motion files; command: that began the run.
+    """
 
     network: LasorConfig = BUNDLED
-    synthesis: Synthesis = field(default_factory=Synthesis)
+    synthesis: Synthesis = LEARNT
     batch: int = 1024
     average: float = 0.999
+    motions: tuple[str, ...] = ()
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class People(Synthesizer):
         exact, _ = perspective(self.body.keypoints(vertices, joints) + place[:, None], focal, SIZE)
         low, high = exact.amin(1), exact.amax(1)
         side = (high - low).amax(1) * MARGIN
-        noise = plan.joint_noise * torch.rand(count, 1, 1, generator=random, device=self.device)  # some see better
+        noise = plan.joint_noise * self._share(plan, random, count)
         moved = exact + noise * self._even(random, *exact.shape) * (side / SIZE)[:, None, None]
         found = ~self._chance(random, plan.joint_loss, *exact.shape[:2])
         found &= ~self._hidden(exact, side, plan, random)
@@ -107,16 +117,23 @@ class Trainer(Learner):
         lifter = Lifter(plan.network.lifter)
         lifter.mean.copy_(mean_numbers(poses, self.people.body)[CAMERA:])
         lifter.to(device)
-        self.begin(lifter, torch.optim.Adam(lifter.parameters(), plan.rate))
+        self.begin(lifter, MuonAndAdam(lifter, lifter.layers[1:], plan.rate))
         self.random = torch.Generator(device).manual_seed(plan.seed + self.run.step)
 
+    @property
+    def state(self) -> dict[str, Any]:
+        return {"plan": dataclasses.asdict(self.plan), "device": devices.describe(self.device)}
+
     def train_step(self) -> dict[str, Tensor]:
-        """One step. Returns the unweighted losses."""
+        """One step. Returns the unweighted losses of the last answers."""
         drawn = self.people.sparse(self.plan.batch, self.plan.synthesis, self.random)
         with self.plan.half(self.device):
-            numbers = self.network(drawn.points, drawn.found)
-        losses = self._losses(numbers, drawn)
-        self.descend(torch.stack([WEIGHTS[name] * loss for name, loss in losses.items()]).sum())
+            answers = self.network.passes(drawn.points, drawn.found)
+        terms = []
+        for weight, numbers in zip(PASSED, answers, strict=True):
+            losses = self._losses(numbers, drawn)
+            terms += [weight * WEIGHTS[name] * loss for name, loss in losses.items()]
+        self.descend(torch.stack(terms).sum())
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _losses(self, numbers: Tensor, drawn: Sparse) -> dict[str, Tensor]:
@@ -167,8 +184,32 @@ def trained(folder: Path, width: int) -> dict[str, Tensor]:
     return {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
 
 
-def card_line(folder: Path) -> str:
-    """What the card of a network with a lifter says of the run that taught it."""
+def export(folder: Path, target: Path) -> None:
+    """Write the averaged weights that the run in `folder` has left, and their card.
+
+    Raises PenumbraError where there are none.
+    """
     state, _ = read_checkpoint(folder / f"{NAME}.safetensors")
-    minutes = round(state["seconds"] / 60)
-    return f"* The lifter learned before, in {state['step']} steps and {minutes} minutes, and stays as it was.\n"
+    plan, width = state["plan"], state["network"]["lifter"]
+    lifter = Lifter(width)
+    lifter.load_state_dict(trained(folder, width))
+    minutes, people = round(state["seconds"] / 60), state["step"] * plan["batch"]
+    motions = ", ".join(plan["motions"]) or "no folder"
+    card = f"""# The lifter
+
+From keypoints to a body: what LASOR and BodyNet begin with, trained by this project from random weights on keypoints of
+the body in `assets/body`. Licence: GPL-3.0-or-later.
+
+* Command: `{plan["command"]}`
+* {state["step"]} steps of {plan["batch"]} people ({people} in all), {minutes} minutes on {state["device"]},
+  seed {plan["seed"]}.
+* Poses: motion files of {motions} that are not held out, the built-in motions, and draws within the joints' limits; of
+  half of the first two, legs of one pose with the trunk of another.
+* Muon for the hidden matrices, Adam for the rest, learning rate {plan["rate"]:g} falling along a cosine; the weights
+  are a moving average ({plan["average"]:g}).
+* Losses: {json.dumps(WEIGHTS)}; of the answers one after another: {list(PASSED)}.
+* Synthesis: {json.dumps(plan["synthesis"])}
+* Width: {width}
+"""
+    facts = {"steps": state["step"], "people": people, "minutes": minutes}
+    save_model(target, "lifter", lifter, {"network": {"width": width}, "trained": facts}, card)

@@ -5,19 +5,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...weights import NetworkConfig
 from ..model import BodyModel
-from ..rotations import matrices_from_six, rotation_matrices, six_from_matrices
-from .camera import from_pixels
-from .lifter import CAMERA, NUMBERS, POSE, SHAPE, Lifter
+from .camera import from_pixels, to_pixels, weak_perspective
+from .lifter import Lifter
+from .person import FIRST_CAMERA, NUMBERS, SHAPE, Estimate, estimate_of
 from .proxy import CHANNELS, KEYPOINTS, SIZE, peaks
-
-FIRST_CAMERA = (0.9, 0.0, 0.0)
+from .raster import coverage
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,6 @@ RESNET50 = LasorConfig(blocks=(3, 4, 6, 3), bottleneck=True, hidden=1024)
 BUNDLED = LasorConfig(widths=(32, 64, 128, 256), lifter=512, size=128)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """camera (B, 3): scale and shift of `camera.weak_perspective`; rotations (B, 24, 3, 3); betas (B, 10)."""
-
-    camera: Tensor
-    rotations: Tensor
-    betas: Tensor
-
-
 class Block(nn.Module):
     """A residual block (He et al. 2016)."""
 
@@ -75,11 +64,12 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A ResNet with 18 input channels: (B, 18, S, S) → (B, features)."""
+    """A ResNet with 18 input channels, or 19 with the silhouette of a first estimate: (B, C, S, S) → (B, features)."""
 
     def __init__(self, config: LasorConfig) -> None:
         super().__init__()
-        layers: list[nn.Module] = [*_convolution(CHANNELS, config.widths[0], 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+        channels = CHANNELS + 1 if config.lifter else CHANNELS
+        layers: list[nn.Module] = [*_convolution(channels, config.widths[0], 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
         inputs = config.widths[0]
         for stage, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):
             for block in range(blocks):
@@ -92,7 +82,11 @@ class Encoder(nn.Module):
 
 
 class Lasor(nn.Module):
-    """Lifter, encoder and iterative regressor. mean: (157,) the mean person, with whom one without a lifter begins."""
+    """Lifter, encoder and iterative regressor. mean: (157,) the mean person, with whom one without a lifter begins.
+
+    Where there is a lifter, the encoder sees the silhouette of its estimate beside the person's (ours): how they differ
+    is easier to learn from than how wide one is.
+    """
 
     mean: Tensor
 
@@ -101,6 +95,7 @@ class Lasor(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.lifter = Lifter(config.lifter) if config.lifter else None
+        self.body = BodyModel.load(coarse=True) if config.lifter else None
         points = 3 * KEYPOINTS if config.lifter else 0
         self.regressor = nn.Sequential(
             nn.Linear(self.encoder.features + points + NUMBERS, config.hidden),
@@ -120,7 +115,7 @@ class Lasor(nn.Module):
             F.interpolate(proxy, (self.config.size,) * 2, mode="area") if proxy.shape[-1] > self.config.size else proxy
         )
         numbers, told = self._begun(proxy)
-        features = self.encoder(small)
+        features = self.encoder(self._compared(small, numbers))
         features = torch.cat([features, told.to(features.dtype)], 1)
         for _ in range(self.config.iterations):
             numbers = numbers + self.regressor(torch.cat([features, numbers.to(features.dtype)], 1)).float()
@@ -139,23 +134,20 @@ class Lasor(nn.Module):
         told = torch.cat([points * found[..., None], found[..., None]], 2).flatten(1)
         return self.lifter(points, found), told
 
+    @torch.no_grad()
+    def _compared(self, proxy: Tensor, numbers: Tensor) -> Tensor:
+        """Proxies (B, 18, S, S), with the silhouettes of these people (B, 157) where there is a lifter."""
+        if self.body is None:
+            return proxy
+        with torch.autocast(proxy.device.type, enabled=False):
+            person, size = estimate_of(numbers), proxy.shape[-1]
+            flat = weak_perspective(self.body(person.betas, person.rotations)[0], person.camera)
+            drawn = coverage(to_pixels(flat, size), self.body.faces, size)
+        return torch.cat([proxy, drawn[:, None].to(proxy.dtype)], 1)
+
     def mean_estimate(self, count: int) -> Estimate:
         """The mean person, `count` times."""
         return estimate_of(self.mean.expand(count, -1))
-
-
-def mean_numbers(poses: np.ndarray, body: BodyModel) -> Tensor:
-    """(157,) the first camera, the mean of poses (N, 24, 3) axis-angle, facing it upright, and adults' mean betas."""
-    rotations = rotation_matrices(torch.from_numpy(poses)).mean(0)
-    rotations[0] = torch.eye(3)
-    betas = torch.from_numpy(body.body.shape_range()[0])
-    return torch.cat([torch.tensor(FIRST_CAMERA), six_from_matrices(rotations).flatten(), betas.float()])
-
-
-def estimate_of(numbers: Tensor) -> Estimate:
-    """Numbers (B, 157) as what they mean."""
-    camera, six, betas = numbers.split((CAMERA, POSE, SHAPE), 1)
-    return Estimate(camera, matrices_from_six(six.unflatten(1, (24, 6))), betas)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> tuple[nn.Module, nn.Module]:

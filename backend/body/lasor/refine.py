@@ -9,7 +9,7 @@ from torch import Tensor
 from ..model import BodyModel
 from ..rotations import matrices_from_six, six_from_matrices
 from .camera import from_pixels, to_pixels, weak_perspective
-from .network import Estimate
+from .person import Estimate
 from .proxy import SIZE
 from .raster import Silhouettes
 from .synthesis import TARGET

@@ -46,6 +46,7 @@ class Synthesis:
     truncated: share that the picture's edge cuts (ours). swollen: most pixels that clothes add (ours).
     missing: scales the rate of missing parts. box, box_side: occluding squares. wobble: of the rendered vertices.
     joint_noise: even within ± this. joint_loss: share of keypoints that the detector misses.
+    graded: people have shares of wobble and joint_noise, as some are seen better than others (ours, to learn from).
     zoom, centre: the crop's margin varies by ±, its centre by ±.
     """
 
@@ -64,6 +65,7 @@ class Synthesis:
     box_side: int = 48
     wobble: float = 0.01
     joint_noise: float = 8.0
+    graded: bool = False
     joint_loss: float = 0.1
     zoom: float = 0.2
     centre: float = 5.0
@@ -78,6 +80,7 @@ class Synthesis:
         return dataclasses.replace(self, occluded=0.0, truncated=0.0, missing=0.0, box=0.0)
 
 
+LEARNT = Synthesis(graded=True)
 PAPER = Synthesis(tumbled=0.0, spread=1.5, children=0.0, distance=(42.0, 42.0), truncated=0.0, swollen=0)
 
 
@@ -174,7 +177,7 @@ class Synthesizer:
         nearer = 0.2 + (plan.shift[1] - 0.2) * torch.rand(count, generator=random, device=self.device)
         beside = place + torch.cat([step, nearer[:, None]], 1)
 
-        noise = plan.wobble * self._even(random, *vertices.shape[:2], 2)
+        noise = plan.wobble * self._share(plan, random, len(vertices)) * self._even(random, *vertices.shape[:2], 2)
         vertices = vertices + F.pad(noise, (0, 1))
         points, depth = perspective(vertices[:count] + place[:, None], focal, size)
         face = face_buffer(points, depth, self.body.faces, size)
@@ -225,7 +228,8 @@ class Synthesizer:
         near = (number - middle[..., None]).abs() < scale * plan.box_side / 2
         box = near[:, 1, :, None] & near[:, 0, None, :] & self._chance(random, plan.box, count)[:, None, None]
         found = seen & ~self._chance(random, plan.joint_loss, *seen.shape)
-        moved = pixels + scale * plan.joint_noise * self._even(random, *pixels.shape)
+        noise = plan.joint_noise * self._share(plan, random, count)
+        moved = pixels + scale * noise * self._even(random, *pixels.shape)
         return torch.cat([(mask & ~box)[:, None].float(), heatmaps(moved, found.float(), size)], 1)
 
     def _swell(self, mask: Tensor, most: int, random: torch.Generator) -> Tensor:
@@ -243,6 +247,12 @@ class Synthesizer:
         inside = ((place >= 0) & (place < size)).all(2)
         place = place.clamp(0, size - 1)
         return inside & mask.flatten(1).gather(1, place[..., 1] * size + place[..., 0])
+
+    def _share(self, plan: Synthesis, random: torch.Generator, count: int) -> Tensor:
+        """(B, 1, 1) of a detector's faults, which each person is seen with."""
+        if not plan.graded:
+            return torch.ones(count, 1, 1, device=self.device)
+        return torch.rand(count, 1, 1, generator=random, device=self.device)
 
     def _even(self, random: torch.Generator, *shape: int) -> Tensor:
         """Even between −1 and 1."""

@@ -23,10 +23,11 @@ from ..model import BodyModel
 from . import evaluate, lifting
 from .camera import to_pixels, weak_perspective
 from .losses import WEIGHTS, Losses
-from .network import BUNDLED, Lasor, LasorConfig, mean_numbers
+from .network import BUNDLED, Lasor, LasorConfig
+from .person import mean_numbers
 from .proxy import SIZE
 from .raster import coverage
-from .synthesis import TARGET, Batch, Synthesis, Synthesizer
+from .synthesis import LEARNT, TARGET, Batch, Synthesis, Synthesizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +36,17 @@ class Plan(RunPlan):
 
     clear: share of the run on unoccluded, exactly seen people.
     sizes: of the proxies in pixels, and after which share of the run each begins.
-    batch: people. average: of the weights' mean.
+    batch: people. average: of the weights' mean. squares: of the paper's losses, see `Losses`.
     """
 
     network: LasorConfig = BUNDLED
-    synthesis: Synthesis = field(default_factory=Synthesis)
+    synthesis: Synthesis = LEARNT
     losses: dict[str, float] = field(default_factory=lambda: dict(WEIGHTS))
     clear: float = 0.15
     sizes: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.45))
     batch: int = 32
     average: float = 0.998
+    squares: bool = False
 
 
 class Trainer(Learner):
@@ -59,7 +61,7 @@ class Trainer(Learner):
         super().__init__(plan, folder, device)
         body = BodyModel.load(coarse=True).to(device)
         self.synthesizer = Synthesizer(body, poses)
-        self.losses = Losses(body, plan.losses).to(device)
+        self.losses = Losses(body, plan.losses, plan.squares).to(device)
         network = Lasor(plan.network)
         network.mean.copy_(mean_numbers(poses, body))
         if network.lifter is not None:
@@ -146,14 +148,19 @@ def sheet(network: Lasor, poses: np.ndarray, size: int = SIZE, count: int = 8) -
 
 
 def export(trainer: Trainer, folder: Path, motions: list[str], command: str) -> None:
-    """Write the averaged weights, their config and their card. motions: names of the folders of motion files."""
+    """Write the averaged weights, their config and their card, and the lifter's beside them.
+
+    motions: names of the folders of motion files.
+    """
     plan = trainer.plan
     network = copy.deepcopy(trainer.average)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and module.num_batches_tracked is not None:
             module.num_batches_tracked.zero_()  # counts nothing that is used, and float16 could not hold it
     run = trainer.run
-    lifter = lifting.card_line(run.folder) if network.lifter is not None else ""
+    shared = {"lifter": "lifter"} if network.lifter is not None else {}
+    if shared:
+        lifting.export(run.folder, folder.parent / "lifter")
     facts = {"steps": run.step, "people": run.step * plan.batch, "minutes": round(run.seconds / 60, 1)}
     card = f"""# LASOR
 
@@ -164,13 +171,13 @@ Licence: GPL-3.0-or-later.
 * Command: `{command}`
 * {facts["steps"]} steps of {plan.batch} people ({facts["people"]} in all), {facts["minutes"]:.0f} minutes on
   {devices.describe(trainer.device)}, seed {plan.seed}.
-{lifter}* For {plan.clear:.0%} of the run people were clearly seen. Sides of the proxies, from which share of the run:
+* For {plan.clear:.0%} of the run people were clearly seen. Sides of the proxies, from which share of the run:
   {", ".join(f"{size} from {begin:.0%}" for size, begin in plan.sizes)}.
 * Poses: motion files of {", ".join(motions) or "no folder"} that are not held out, the built-in motions, and draws
   within the joints' limits.
 * Adam, learning rate {plan.rate:g} falling along a cosine; the weights are a moving average ({plan.average:g}).
-* Losses and their first weights: {json.dumps(plan.losses)}.
+* Losses, of {"squares" if plan.squares else "distances"}, and their first weights: {json.dumps(plan.losses)}.
 * Synthesis: {json.dumps(dataclasses.asdict(plan.synthesis))}
 * Sizes: {json.dumps(plan.network.to_json())}
 """
-    save_model(folder, "lasor", network, {"network": plan.network.to_json(), "trained": facts}, card)
+    save_model(folder, "lasor", network, {"network": plan.network.to_json(), "trained": facts}, card, shared)

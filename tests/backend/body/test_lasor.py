@@ -13,12 +13,13 @@ from backend.body.lasor import evaluate, lifting, network, proxy, train
 from backend.body.lasor.camera import from_pixels, perspective, to_pixels, weak_perspective
 from backend.body.lasor.lifter import Lifter
 from backend.body.lasor.losses import WEIGHTS, Losses
-from backend.body.lasor.network import Estimate, Lasor, LasorConfig, estimate_of
+from backend.body.lasor.network import Lasor, LasorConfig
+from backend.body.lasor.person import Estimate, estimate_of
 from backend.body.lasor.synthesis import Batch, Synthesis, Synthesizer
 from backend.body.model import KEYPOINTS, BodyModel
-from backend.body.poses import builtin_poses, limit_poses, pose_bank
+from backend.body.poses import builtin_poses, crossed, limit_poses, pose_bank
 from backend.protocol import PenumbraError
-from backend.weights import load_model
+from backend.weights import load_model, save_model
 
 TINY = LasorConfig(widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1), hidden=32, lifter=32)
 COCO = {name: i for i, name in enumerate(KEYPOINTS["coco17"])}
@@ -190,6 +191,15 @@ def test_splits_share_no_pose():
     assert not np.array_equal(bank, pose_bank([], 100, 0, test=True))
 
 
+def test_crossed_poses_walk_as_one_and_wave_as_another():
+    poses = limit_poses(2, 4)
+    found = crossed(poses, 20, np.random.default_rng(0))
+    legs, above = found[:, [0, 1, 2, 4, 5, 7, 8, 10, 11]], found[:, [3, 6, 9, *range(12, 24)]]
+    for part, joints in ((legs, [0, 1, 2, 4, 5, 7, 8, 10, 11]), (above, [3, 6, 9, *range(12, 24)])):
+        assert all(any(np.array_equal(one, pose[joints]) for pose in poses) for one in part)
+    assert 0 < sum(any(np.array_equal(one, pose) for pose in poses) for one in found) < 20
+
+
 def test_sizes_are_the_papers():
     with torch.device("meta"):
         # A ResNet's convolutions and normalisations, with 15 more channels of 7 × 7 × 64 at its entrance.
@@ -245,11 +255,37 @@ def test_the_lifter_learns_and_lasor_begins_with_what_it_learnt(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "points.jsonl").read_text().splitlines()]
     assert lines[-1]["tested"]["exact"]["pa_mpjpe"] < lines[0]["tested"]["exact"]["pa_mpjpe"]
     assert lines[-1]["tested"]["exact"]["mpjpe"] < lines[-1]["tested"]["a detector's"]["mpjpe"]
+    resumed = lifting.Trainer(few, poses, tmp_path / "run", cpu)
+    state = resumed.optimizer.state_dict()
+    assert resumed.run.step == 60
+    assert {name.split(".")[0] for name in state} == {"adam", "muon"}
+    assert all(value.abs().max() > 0 for value in state.values())
     trainer = train.Trainer(plan(network=TINY), poses, tmp_path / "run", cpu)
     before = trainer.network.lifter.head.weight.clone()
     assert before.equal(lifting.trained(tmp_path / "run", TINY.lifter)["head.weight"])
     trainer.train_step(trainer.draw())
     assert trainer.network.lifter.head.weight.equal(before)
+    train.export(trainer, tmp_path / "weights" / "lasor", [], "a test")
+    loaded, config = load_model("lasor", tmp_path / "weights")
+    assert config["shared"]["lifter"]["name"] == "lifter"
+    torch.testing.assert_close(loaded.lifter.head.weight, before, atol=0.01, rtol=0.01)
+    with torch.no_grad():  # another lifter than the one that it was trained with
+        trainer.network.lifter.head.bias[0] += 1
+    save_model(tmp_path / "weights" / "lifter", "lifter", trainer.network.lifter, {"network": {"width": 32}}, "")
+    with pytest.raises(PenumbraError, match="another version"):
+        load_model("lasor", tmp_path / "weights")
+
+
+def test_the_bundled_lifter_corrects_its_answers(body):
+    lifter, few = load_model("lifter")[0], body.landmarks_only()
+    drawn = lifting.People(few, limit_poses(200, 5)).sparse(200, Synthesis().clear(), torch.Generator().manual_seed(3))
+    away = []
+    with torch.no_grad():
+        for numbers in lifter.passes(drawn.points, drawn.found):
+            person = estimate_of(numbers)
+            flat = weak_perspective(few.keypoints(*few(person.betas, person.rotations)), person.camera)
+            away.append((flat - drawn.exact).norm(dim=2).mean().item())
+    assert away[2] < away[1] < 0.7 * away[0]
 
 
 def test_bodies_of_landmarks_have_the_same_keypoints(body):
@@ -260,7 +296,7 @@ def test_bodies_of_landmarks_have_the_same_keypoints(body):
 
 def test_losses_by_hand(synthesizer):
     batch = draw(synthesizer, dataclasses.replace(Synthesis().clear(), distance=(42.0, 42.0)), 2)
-    losses = Losses(synthesizer.body)
+    losses = Losses(synthesizer.body, squares=True)
     flat = synthesizer.body.keypoints(*synthesizer.body(batch.betas, batch.rotations))[..., :2]
     a, b = (x - x.mean(1, keepdim=True) for x in (flat, batch.keypoints))
     scale = (a * b).sum((1, 2)) / a.square().sum((1, 2))
@@ -276,6 +312,9 @@ def test_losses_by_hand(synthesizer):
     # (0.1 · scale)² in one of two coordinates, as far as the shape moves no keypoint.
     moved = losses(Estimate(camera + torch.tensor([0, 0.1, 0]), batch.rotations, batch.betas), batch)
     assert moved["joints2d"].item() == pytest.approx((0.1 * scale).square().mean().item() / 2, rel=0.1)
+    far = Losses(synthesizer.body)(Estimate(camera, batch.rotations, batch.betas + 0.3), batch)
+    vertices = [synthesizer.body(betas, batch.rotations)[0] for betas in (batch.betas, batch.betas + 0.3)]
+    assert far["vertices"].item() == pytest.approx((vertices[1] - vertices[0]).norm(dim=2).mean().item(), rel=1e-4)
     blind = dataclasses.replace(batch, seen=torch.zeros(2, 17))
     assert losses(Estimate(camera + 1, batch.rotations, batch.betas), blind)["joints2d"] == 0
     total = losses.total(wrong)  # equation 9: L/σ² + log σ

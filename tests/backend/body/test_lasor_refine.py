@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from backend.body.lasor.camera import to_pixels, weak_perspective
-from backend.body.lasor.network import Estimate
+from backend.body.lasor.person import Estimate
 from backend.body.lasor.raster import coverage
 from backend.body.lasor.refine import Refiner
 from backend.body.model import BodyModel
