@@ -11,7 +11,7 @@ import copy
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -141,17 +141,27 @@ class Run:
 
 
 class MuonAndAdam:
-    """Muon (Jordan 2024) for a network's hidden matrices, Adam for the rest: as good in about half the time."""
+    """Muon (Jordan 2024) for what is hidden in a network, Adam for the rest of it: as good in about half the time.
+
+    Muon turns the steps of whole matrices into orthogonal ones; kernels of convolutions are matrices of their outputs.
+    """
 
     FASTER = 2.0  # Muon's rate, over Adam's
 
-    def __init__(self, network: nn.Module, hidden: nn.Module, rate: float) -> None:
-        """hidden: the part of the network whose matrices Muon teaches."""
-        matrices = [p for p in hidden.parameters() if p.ndim == 2]
-        taught = {id(p) for p in matrices}
-        others = [p for p in network.parameters() if id(p) not in taught]
-        self.adam = torch.optim.Adam(others, rate)
-        self.muon = torch.optim.Muon(matrices, self.FASTER * rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], hidden: Iterable[nn.Module], rate: float, faint: float = 1e-8
+    ) -> None:
+        """parameters: everything that learns. hidden: parts whose matrices and dense kernels Muon teaches, which are
+        neither a network's first layer nor its last. faint: gradients that count as none, ε.
+        """
+        inner = {id(p) for part in hidden for p in part.parameters() if p.ndim > 1 and p.shape[1] > 1}
+        learned = list(parameters)
+        self.taught = [p for p in learned if id(p) in inner]
+        self.matrices = [nn.Parameter(_matrix(p.detach(), p)) for p in self.taught]  # these share their memory
+        self.adam = torch.optim.Adam([p for p in learned if id(p) not in inner], rate, eps=faint)
+        self.muon = torch.optim.Muon(
+            self.matrices, self.FASTER * rate, weight_decay=0.0, eps=faint, adjust_lr_fn="match_rms_adamw"
+        )
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -159,13 +169,16 @@ class MuonAndAdam:
         return self.adam.param_groups
 
     def step(self) -> None:
+        for matrix, parameter in zip(self.matrices, self.taught, strict=True):
+            matrix.grad = None if parameter.grad is None else _matrix(parameter.grad, parameter)
         self.muon.param_groups[0]["lr"] = self.FASTER * self.adam.param_groups[0]["lr"]
         self.adam.step()
         self.muon.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         self.adam.zero_grad(set_to_none)
-        self.muon.zero_grad(set_to_none)
+        for parameter in self.taught:
+            parameter.grad = None
 
     def state_dict(self) -> dict[str, Tensor]:
         both = {"adam": self.adam, "muon": self.muon}
@@ -174,6 +187,13 @@ class MuonAndAdam:
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
         for name, part in {"adam": self.adam, "muon": self.muon}.items():
             _load(part, {k.removeprefix(f"{name}."): v for k, v in state_dict.items() if k.startswith(f"{name}.")})
+
+
+def _matrix(values: Tensor, parameter: Tensor) -> Tensor:
+    """A row for each output of a layer; of a kernel in the order in which the parameter's memory has it."""
+    if not parameter.is_contiguous():  # channels last
+        values = values.permute(0, 2, 3, 1)
+    return values.reshape(len(values), -1)
 
 
 class Learner:

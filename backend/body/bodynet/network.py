@@ -151,6 +151,11 @@ class Subnetwork(nn.Module):
         self.features_back = nn.ModuleList(nn.Conv2d(f, f, 1) for _ in range(again))
         self.outputs_back = nn.ModuleList(nn.Conv2d(outputs, f, 1) for _ in range(again))
 
+    @property
+    def hidden(self) -> list[nn.Module]:
+        """Everything but the first layer and the heads."""
+        return [self.entrance[3], self.joining, self.hourglasses, self.features_back]
+
     def forward(self, image: Tensor, deep: Tensor | None = None) -> Stacked:
         """(B, outputs, G, G) of each stack, from image (B, channels, 4 G, 4 G) and deep (B, …, G, G)."""
         x = F.max_pool2d(self.entrance(image), 2)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ...images import write_png
 from ...protocol import PenumbraError
-from ...training import Learner, RunPlan, read_checkpoint
+from ...training import Learner, MuonAndAdam, RunPlan, read_checkpoint
 from ...weights import save_model
 from ..lasor import lifting
 from ..lasor.synthesis import Synthesis
@@ -32,7 +32,7 @@ from ..model import BodyModel
 from ..rotations import rotation_matrices, six_from_matrices
 from . import losses as of
 from .evaluate import CONDITIONS, measure_network, network_means
-from .network import BUNDLED, BodyNet, BodyNetConfig, Outputs
+from .network import BUNDLED, BodyNet, BodyNetConfig, Outputs, Subnetwork
 from .picture_data import PictureData
 from .pictures import sheet
 from .synthesis import Example, ProxySynthesizer, Truth, clear
@@ -48,7 +48,9 @@ LEARNING = {
     6: ("part_voxels",),
 }
 TESTED = 24  # people
-FAINT = 1e-15  # Adam's ε: heatmaps' gradients, and all that equation 5 weighs to one sum, are near its usual 1e-8
+FAINT = (
+    1e-15  # the optimizer's ε: heatmaps' gradients, and all that equation 5 weighs to one sum, are near its usual 1e-8
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +104,11 @@ class Trainer(Learner):
         if network.lifted is not None:
             network.lifted.lifter.requires_grad_(False)
         self.parameters = [p for part in self.learning for p in part.parameters() if p.requires_grad]
-        optimizer: torch.optim.Optimizer = torch.optim.Adam(self.parameters, plan.rate, eps=FAINT)
         if plan.rmsprop:
             optimizer = torch.optim.RMSprop(self.parameters, plan.rate, 0.99, 1e-8)
+        else:
+            hidden = [part for net in network.modules() if isinstance(net, Subnetwork) for part in net.hidden]
+            optimizer = MuonAndAdam(self.parameters, hidden, plan.rate, FAINT)
         self.weights: dict[str, float] = dict(of.SHAPE_WEIGHTS) if plan.stage == 4 else {}
         self.scales: list[dict[str, float]] = []
         self.weights = self.begin(network, optimizer).get("weights", self.weights)

@@ -117,7 +117,7 @@ class Trainer(Learner):
         lifter = Lifter(plan.network.lifter)
         lifter.mean.copy_(mean_numbers(poses, self.people.body)[CAMERA:])
         lifter.to(device)
-        self.begin(lifter, MuonAndAdam(lifter, lifter.layers[1:], plan.rate))
+        self.begin(lifter, MuonAndAdam(lifter.parameters(), lifter.layers[1:], plan.rate))
         self.random = torch.Generator(device).manual_seed(plan.seed + self.run.step)
 
     @property
