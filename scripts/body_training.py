@@ -53,7 +53,9 @@ def lasor(options: argparse.Namespace) -> None:
     from backend.body.lasor import lifting, network, synthesis, train
     from backend.body.poses import pose_bank
 
-    drawn = synthesis.PAPER if options.paper else synthesis.LEARNT
+    drawn = lifting.GRADED if options.stage == "points" else synthesis.LEARNT
+    if options.paper:
+        drawn = synthesis.PAPER
     if "view" in options.without:
         drawn = dataclasses.replace(drawn, view=(0.0, 0.0, 0.0), tumbled=0.0)
     if "people" in options.without:

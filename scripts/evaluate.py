@@ -10,6 +10,7 @@ WHAT is one of:
   object      shapes, parts and poses of objects from pictures, or from codes fitted to unseen shapes
   parts       networks that tell the parts of bodies, by the pictures that taught them
   body        LASOR, or BodyNet, on synthesized people that it has not seen, with and without occlusions
+  photographs LASOR on rendered pictures of people, whom MediaPipe finds, and MediaPipe's own errors there
   take        a rendered person in motion, recovered from the pictures: each frame by itself, and smoothed
 """
 
@@ -36,6 +37,7 @@ from scripts import (
     body_evaluation,
     object_evaluation,
     parts_experiment,
+    photograph_evaluation,
     shading_evaluation,
     shadow_evaluation,
     take_evaluation,
@@ -123,6 +125,12 @@ def body(options: argparse.Namespace) -> None:
     _report(options, command, rows, devices.describe(devices.pick("cpu")), body_evaluation.tables)
 
 
+def photographs(options: argparse.Namespace) -> None:
+    """LASOR on rendered pictures of unseen people in the open, behind people and behind objects, found by MediaPipe."""
+    rows, command = photograph_evaluation.measure(options)
+    _report(options, command, rows, devices.describe(devices.pick("cpu")), photograph_evaluation.tables)
+
+
 def take(options: argparse.Namespace) -> None:
     """A rendered person in motion, recovered by MediaPipe, LASOR, fit and smoothing from the pictures alone."""
     from backend.body.lasor.evaluate import results_table as table
@@ -188,6 +196,7 @@ def main() -> int:
     shadow_evaluation.add_arguments(_command(what, shadow))
     object_evaluation.add_arguments(_command(what, object_))
     body_evaluation.add_arguments(_command(what, body))
+    photograph_evaluation.add_arguments(_command(what, photographs))
     take_evaluation.add_arguments(_command(what, take))
     parts_experiment.add_evaluation(_command(what, parts))
     options = parser.parse_args()

@@ -18,16 +18,16 @@ import torch
 
 from backend import device as devices
 from backend.body import metrics, motion, takes
-from backend.body.bodynet.renders import lit
 from backend.body.model import BodyModel
 from backend.body.people import make_person
 from backend.body.rotations import rotation_matrices
 from backend.footage import open_footage
 from backend.import_jobs import LARGEST
 from backend.rays.camera import fov_from_lens, look_at, perspective
-from backend.shading.environments import Environment, sky
+from backend.shading.environments import sky
 from backend.shading.moments import Z_UP, posed_skins
 from backend.shading.photograph import seen, view_directions
+from scripts.rendered_people import photographed
 
 COLUMNS = {
     "pa_mpjpe_mm": ("PA-MPJPE, mm", "{:.1f}"),
@@ -82,17 +82,9 @@ def render(folder: Path, options: argparse.Namespace) -> np.ndarray:
     plate = cv2.resize(seen(light.picture, view_directions(camera, max(options.size))), options.size)
     for frame in range(len(clip)):
         skins = [skin.moved(into_camera) for skin in posed_skins(person, clip.pose[frame], clip.trans[frame])]
-        _write(folder / f"walk_{frame + 1:04}.png", skins, camera, light, plate)
+        picture = photographed(skins, camera, light, plate)
+        cv2.imwrite(str(folder / f"walk_{frame + 1:04}.png"), picture[..., ::-1])
     return joints @ Z_UP.T @ into_camera[:3, :3].T + into_camera[:3, 3]
-
-
-def _write(path: Path, skins: list, camera, light: Environment, plate: np.ndarray) -> None:
-    layers, shading = lit(skins, camera, light)
-    alpha = layers.alpha[..., None]
-    exposure = 0.5 / max(float(shading[layers.alpha > 0.5].mean()), 1e-6)
-    shown = exposure * (alpha * layers.albedo * shading + (1 - alpha) * plate)
-    encoded = np.round(255 * np.clip(shown, 0, 1) ** (1 / 2.2)).astype(np.uint8)
-    cv2.imwrite(str(path), encoded[..., ::-1])
 
 
 def recover(folder: Path, true: np.ndarray, fps: float, split: str) -> list[dict]:

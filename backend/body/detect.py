@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from ..protocol import PenumbraError
+from .calibration import SHARES, calibrated
 
 # Of MediaPipe's 33 points, COCO's 17 in COCO's order.
 COCO = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
@@ -62,11 +63,11 @@ def people(picture: np.ndarray) -> list[Person]:
     raise PenumbraError("No person was found in the picture.", "Choose a picture in which people are seen well.")
 
 
-def people_if_any(picture: np.ndarray) -> list[Person]:
-    """As `people`, empty where nobody is found."""
+def people_if_any(picture: np.ndarray, shares: np.ndarray = SHARES) -> list[Person]:
+    """As `people`, empty where nobody is found. shares: of the calibration."""
     circles = _circles(picture)
     with _mediapipe().solutions.pose.Pose(static_image_mode=True, enable_segmentation=True) as pose:
-        found = [person for circle in circles if (person := _look(pose, picture, circle))]
+        found = [person for circle in circles if (person := _look(pose, picture, circle, shares))]
     apart = separated(found) if found else []
     return sorted(
         apart, key=lambda person: float((person.mask.sum(0) * np.arange(len(picture[0]))).sum() / person.mask.sum())
@@ -148,7 +149,7 @@ def _windows(picture: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
         yield x, y, np.ascontiguousarray(picture[y : y + side, x : x + side])
 
 
-def _look(pose: Any, picture: np.ndarray, circle: _Circle) -> Person | None:
+def _look(pose: Any, picture: np.ndarray, circle: _Circle, shares: np.ndarray) -> Person | None:
     """The person in a circle; None where the solution sees nobody there, or somebody else."""
     half = int(np.ceil(ROOM * circle.radius))
     left, top = np.round(circle.centre).astype(int) - half
@@ -171,4 +172,4 @@ def _look(pose: Any, picture: np.ndarray, circle: _Circle) -> Person | None:
     mask[rows, columns] = seen.segmentation_mask[
         rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
     ]
-    return Person(mask, points, np.array([mark.visibility for mark in marks]))
+    return Person(mask, calibrated(points[None], shares)[0], np.array([mark.visibility for mark in marks]))

@@ -25,14 +25,15 @@ from .lifter import Lifter
 from .network import BUNDLED, LasorConfig
 from .person import CAMERA, estimate_of, mean_numbers
 from .proxy import MARGIN, SIZE
-from .synthesis import LEARNT, Synthesis, Synthesizer
+from .synthesis import Synthesis, Synthesizer
 
 NAME = "points"  # of the run in its folder
 # Of distances in metres, of matrices' elements, of squares of betas, and of distances in the keypoints' own frame.
 WEIGHTS = {"joints3d": 1.0, "pose": 0.2, "shape": 0.01, "joints2d": 0.3}
 PASSED = (0.3, 0.6, 1.0)  # weights of the losses of the lifter's answers, the last one last
 REPORTED = 2000  # people
-CONDITIONS = {"exact": Synthesis().clear(), "a detector's": LEARNT}
+GRADED = Synthesis(graded=True)
+CONDITIONS = {"exact": Synthesis().clear(), "a detector's": GRADED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Plan(RunPlan):
     """
 
     network: LasorConfig = BUNDLED
-    synthesis: Synthesis = LEARNT
+    synthesis: Synthesis = GRADED
     batch: int = 1024
     average: float = 0.999
     motions: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ... import device as devices
 from ...images import write_png
-from ...training import Learner, RunPlan, Stateful
+from ...training import Learner, MuonAndAdam, RunPlan, Stateful
 from ...weights import save_model
 from ..model import BodyModel
 from . import evaluate, lifting
@@ -69,8 +69,8 @@ class Trainer(Learner):
             network.lifter.requires_grad_(False)
         network.to(device, memory_format=torch.channels_last)
         learned = [p for p in network.parameters() if p.requires_grad]
-        groups = [{"params": learned}, {"params": list(self.losses.parameters())}]
-        self.begin(network, torch.optim.Adam(groups, plan.rate))
+        hidden = [network.encoder.layers[1:], network.regressor[2]]
+        self.begin(network, MuonAndAdam([*learned, *self.losses.parameters()], hidden, plan.rate))
         # A resumed run draws other people than those it has seen.
         self.random = torch.Generator(device).manual_seed(plan.seed + self.run.step)
 

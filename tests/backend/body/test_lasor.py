@@ -250,10 +250,10 @@ def test_the_lifter_learns_and_lasor_begins_with_what_it_learnt(tmp_path):
     cpu, poses = torch.device("cpu"), limit_poses(200, 0)
     with pytest.raises(PenumbraError, match="--stage points"):
         train.Trainer(plan(network=TINY), poses, tmp_path / "run", cpu)
-    few = lifting.Plan(network=TINY, steps=60, batch=64, rate=5e-3, average=0.9)
+    few = lifting.Plan(network=TINY, steps=60, batch=64, rate=3e-3, average=0.9)
     lifting.Trainer(few, poses, tmp_path / "run", cpu).train(poses, every=0.5)
     lines = [json.loads(line) for line in (tmp_path / "run" / "points.jsonl").read_text().splitlines()]
-    assert lines[-1]["tested"]["exact"]["pa_mpjpe"] < lines[0]["tested"]["exact"]["pa_mpjpe"]
+    assert lines[-1]["tested"]["exact"]["mpjpe"] < 0.9 * lines[0]["tested"]["exact"]["mpjpe"]
     assert lines[-1]["tested"]["exact"]["mpjpe"] < lines[-1]["tested"]["a detector's"]["mpjpe"]
     resumed = lifting.Trainer(few, poses, tmp_path / "run", cpu)
     state = resumed.optimizer.state_dict()
