@@ -25,6 +25,9 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--motions", type=Path, nargs="+", default=[], help="folders of .bvh files, as in training")
     p.add_argument("--people", type=int, default=500, help="in each condition")
     p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "lasor", help="a folder of LASOR's weights")
+    p.add_argument(
+        "--others", type=Path, nargs="+", default=[], help="folders of other LASORs, as ablations; a row each"
+    )
     p.add_argument("--bodynet", type=Path, help="a folder of BodyNet's weights, which is measured in LASOR's place")
     p.add_argument("--pictures", type=Path, nargs="+", default=[], help="folders of pictures, for a BodyNet of RGB")
     p.add_argument("--fitted", type=int, default=20, help="people whom bodies are fitted to, in each condition")
@@ -32,7 +35,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
     """The rows, and the command's arguments that give them."""
-    lasor = cast(Lasor, weights.load_model(options.weights.name, options.weights.parent)[0])
+    lasor = _lasor(options.weights)
     poses = pose_bank(options.motions, 4000, 0, test=True)
     folders = f" --motions {' '.join(folder.name for folder in options.motions)}" if options.motions else ""
     command = f"body --people {options.people}{folders}"
@@ -48,7 +51,14 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
         "LASOR": evaluate.by_network(lasor),
         "LASOR, refined": evaluate.by_refinement(lasor),
     }
+    if options.others:
+        methods |= {folder.name: evaluate.by_network(_lasor(folder)) for folder in options.others}
+        command += f" --others {' '.join(folder.name for folder in options.others)}"
     return evaluate.evaluate(methods, poses, evaluate.CONDITIONS, options.people), command
+
+
+def _lasor(folder: Path) -> Lasor:
+    return cast(Lasor, weights.load_model(folder.name, folder.parent)[0])
 
 
 def tables(rows: list[dict]) -> str:
