@@ -11,6 +11,7 @@ WHAT is one of:
   parts       networks that tell the parts of bodies, by the pictures that taught them
   body        LASOR, or BodyNet, on synthesized people that it has not seen, with and without occlusions
   photographs LASOR on rendered pictures of people, whom MediaPipe finds, and MediaPipe's own errors there
+  public      LASOR on a user's copy of 3DPW, SSP-3D, SURREAL or UP-3D
   take        a rendered person in motion, recovered from the pictures: each frame by itself, and smoothed
 """
 
@@ -29,6 +30,7 @@ import torch
 
 from backend import device as devices
 from backend import weights
+from backend.body.lasor.evaluate import results_table as of_bodies
 from backend.protocol import PenumbraError, write_json
 from backend.shading.evaluate import results_table
 from backend.shading.network import ShadingNet
@@ -38,6 +40,7 @@ from scripts import (
     object_evaluation,
     parts_experiment,
     photograph_evaluation,
+    public_evaluation,
     shading_evaluation,
     shadow_evaluation,
     take_evaluation,
@@ -131,12 +134,18 @@ def photographs(options: argparse.Namespace) -> None:
     _report(options, command, rows, devices.describe(devices.pick("cpu")), photograph_evaluation.tables)
 
 
+def public(options: argparse.Namespace) -> None:
+    """LASOR on people of a public data set, found by MediaPipe; of SMPL's body only joints and silhouettes compare."""
+    rows, command = public_evaluation.measure(options)
+    columns = {name: column for name, column in public_evaluation.COLUMNS.items() if name in rows[0]}
+    _report(options, command, rows, devices.describe(devices.pick("cpu")), lambda r: of_bodies(r, columns))
+
+
 def take(options: argparse.Namespace) -> None:
     """A rendered person in motion, recovered by MediaPipe, LASOR, fit and smoothing from the pictures alone."""
-    from backend.body.lasor.evaluate import results_table as table
-
     rows, command = take_evaluation.measure(options)
-    _report(options, command, rows, devices.describe(devices.pick("cpu")), lambda r: table(r, take_evaluation.COLUMNS))
+    columns = take_evaluation.COLUMNS
+    _report(options, command, rows, devices.describe(devices.pick("cpu")), lambda r: of_bodies(r, columns))
 
 
 def _tables(rows: list[dict]) -> str:
@@ -197,6 +206,7 @@ def main() -> int:
     object_evaluation.add_arguments(_command(what, object_))
     body_evaluation.add_arguments(_command(what, body))
     photograph_evaluation.add_arguments(_command(what, photographs))
+    public_evaluation.add_arguments(_command(what, public))
     take_evaluation.add_arguments(_command(what, take))
     parts_experiment.add_evaluation(_command(what, parts))
     options = parser.parse_args()
