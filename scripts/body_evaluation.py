@@ -14,6 +14,7 @@ from backend.body.bodynet import evaluate as bodynet_evaluate
 from backend.body.bodynet.network import BodyNet
 from backend.body.bodynet.train import people_of
 from backend.body.lasor import evaluate
+from backend.body.lasor.lifter import Lifter
 from backend.body.lasor.network import Lasor
 from backend.body.poses import pose_bank
 
@@ -26,7 +27,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--people", type=int, default=500, help="in each condition")
     p.add_argument("--weights", type=Path, default=weights.WEIGHTS / "lasor", help="a folder of LASOR's weights")
     p.add_argument(
-        "--others", type=Path, nargs="+", default=[], help="folders of other LASORs, as ablations; a row each"
+        "--others", type=Path, nargs="+", default=[], help="folders of LASORs or lifters, as ablations; a row each"
     )
     p.add_argument("--bodynet", type=Path, help="a folder of BodyNet's weights, which is measured in LASOR's place")
     p.add_argument("--pictures", type=Path, nargs="+", default=[], help="folders of pictures, for a BodyNet of RGB")
@@ -52,9 +53,14 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
         "LASOR, refined": evaluate.by_refinement(lasor),
     }
     if options.others:
-        methods |= {folder.name: evaluate.by_network(_lasor(folder)) for folder in options.others}
+        methods |= {folder.name: _method(folder) for folder in options.others}
         command += f" --others {' '.join(folder.name for folder in options.others)}"
     return evaluate.evaluate(methods, poses, evaluate.CONDITIONS, options.people), command
+
+
+def _method(folder: Path) -> evaluate.Method:
+    network = weights.load_model(folder.name, folder.parent)[0]
+    return evaluate.by_points(network) if isinstance(network, Lifter) else evaluate.by_network(cast(Lasor, network))
 
 
 def _lasor(folder: Path) -> Lasor:

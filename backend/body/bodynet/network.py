@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...weights import NetworkConfig
-from ..lasor.camera import from_pixels
 from ..lasor.lifter import Lifter
 from ..lasor.person import estimate_of
-from ..lasor.proxy import CHANNELS, peaks
+from ..lasor.proxy import CHANNELS, told_by
 from .bones import FAR, Bones
 from .heatmaps import peaks3d
 from .parts import CLASSES2D, CLASSES3D, DEPTH_STEP, DEPTHS, JOINTS, PELVIS
@@ -238,8 +237,7 @@ class LiftedJoints(nn.Module):
         """(B, 16) metres behind the pelvis, logits (B, 16, 19) over the depths, and rotations (B, 24, 3, 3) of the pose
         that this is; from proxies (B, 18, S, S).
         """
-        points, found = peaks(proxy[:, 1:].float())
-        person = estimate_of(self.lifter(from_pixels(points, proxy.shape[-1]), found))
+        person = estimate_of(self.lifter(*told_by(proxy)))
         with torch.autocast(proxy.device.type, enabled=False):
             vertices, joints = self.lifter.body(person.betas, person.rotations)
             z = self.lifter.body.keypoints(vertices, joints, "bodynet16")[..., 2]

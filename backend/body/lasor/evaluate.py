@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from .. import metrics
 from ..model import BodyModel
 from .camera import to_pixels, weak_perspective
+from .lifter import Lifter
 from .network import Lasor
-from .person import Estimate
-from .proxy import SIZE, peaks
+from .person import Estimate, estimate_of
+from .proxy import SIZE, peaks, told_by
 from .raster import coverage
 from .refine import Refiner
 from .synthesis import TARGET, Batch, Synthesis, Synthesizer
@@ -69,6 +70,11 @@ def by_mean(network: Lasor) -> Method:
 def by_lifter(network: Lasor) -> Method:
     """What keypoints alone tell, before the encoder adds what the silhouette does."""
     return lambda batch: network.first_estimate(batch.proxy)
+
+
+def by_points(lifter: Lifter) -> Method:
+    """The same of a lifter by itself."""
+    return lambda batch: estimate_of(lifter(*told_by(batch.proxy)))
 
 
 @torch.inference_mode()

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ...weights import NetworkConfig
 from ..model import BodyModel
-from .camera import from_pixels, to_pixels, weak_perspective
+from .camera import to_pixels, weak_perspective
 from .lifter import Lifter
 from .person import FIRST_CAMERA, NUMBERS, SHAPE, Estimate, estimate_of
-from .proxy import CHANNELS, KEYPOINTS, SIZE, peaks
+from .proxy import CHANNELS, KEYPOINTS, SIZE, told_by
 from .raster import coverage
 
 
@@ -129,8 +129,7 @@ class Lasor(nn.Module):
         """Numbers (B, 157), and what the regressor is told of the keypoints (B, 51), nothing without a lifter."""
         if self.lifter is None:
             return self.mean.expand(len(proxy), -1), proxy.new_zeros(len(proxy), 0)
-        points, found = peaks(proxy[:, 1:].float())
-        points = from_pixels(points, proxy.shape[-1])
+        points, found = told_by(proxy)
         told = torch.cat([points * found[..., None], found[..., None]], 2).flatten(1)
         return self.lifter(points, found), told
 

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .camera import from_pixels
+
 SIZE = 256
 KEYPOINTS = 17  # COCO's, in COCO's order
 CHANNELS = 1 + KEYPOINTS  # the silhouette first
@@ -30,6 +32,12 @@ def peaks(maps: Tensor) -> tuple[Tensor, Tensor]:
     mass = maps.sum((2, 3))
     x, y = (maps.sum(axis) @ centre.to(maps.dtype) / mass.clamp(min=1e-6) for axis in (2, 3))
     return torch.stack([x, y], 2), (mass > 0).to(maps.dtype)
+
+
+def told_by(proxy: Tensor) -> tuple[Tensor, Tensor]:
+    """Keypoints of proxies (B, 18, S, S): (B, 17, 2) normalised, y up, and (B, 17) 1 where there is one, else 0."""
+    points, found = peaks(proxy[:, 1:].float())
+    return from_pixels(points, proxy.shape[-1]), found
 
 
 def box_of(mask: Tensor) -> tuple[Tensor, Tensor]:
