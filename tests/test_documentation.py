@@ -28,7 +28,7 @@ PAGES = [
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"PENUMBRA_[A-Z]+(?:_[A-Z]+)*")
 UNNAMED = "…"  # stands for a name or number in a message
-FIGURES = ("shading", "characters", "resolution", "body", "take")  # docs/results with tables
+FIGURES = ("shading", "characters", "resolution", "body", "take", "photographs")  # docs/results with tables
 
 
 def text_of(name: str) -> str:
@@ -137,10 +137,15 @@ def sentence(node: ast.AST) -> str:
 def test_tables_have_the_measured_figures(what: str) -> None:
     evaluate = pytest.importorskip("backend.shading.evaluate")
     lasor = importlib.import_module("backend.body.lasor.evaluate")
-    columns = importlib.import_module("scripts.take_evaluation").COLUMNS if what == "take" else lasor.COLUMNS
-    of_bodies = what in ("body", "take")
+    columns = {
+        "body": lasor.COLUMNS,
+        "take": importlib.import_module("scripts.take_evaluation").COLUMNS,
+        "photographs": importlib.import_module("scripts.photograph_evaluation").SHOWN,
+    }.get(what)
+    of_bodies = columns is not None
     table = functools.partial(lasor.results_table, columns=columns) if of_bodies else evaluate.results_table
     rows = json.loads(text_of(f"docs/results/{what}.json"))["rows"]
+    rows = [row for row in rows if not of_bodies or next(iter(columns)) in row]
     if not of_bodies:
         rows = evaluate.means(rows, "")
     written = [cells(line) for line in (text_of("README.md") + text_of("docs/researchers.md")).splitlines()]

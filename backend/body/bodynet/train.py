@@ -93,7 +93,7 @@ class Trainer(Learner):
             if network.lifted is not None:
                 network.lifted.lifter.load_state_dict(lifting.trained(folder, plan.network.lifter))
         else:
-            network = load_stage(folder, plan.stage - 1, plan.network)
+            network = load_stage(folder, _before(folder, plan.stage), plan.network)
         if plan.stage == 6:
             if network.part_voxels is None:
                 raise PenumbraError("This network has no voxels of parts.", "Train it with part_voxels.")
@@ -183,6 +183,13 @@ def _float32(outputs: Outputs) -> Outputs:
     return dataclasses.replace(outputs, **changed)
 
 
+def _before(folder: Path, stage: int) -> int:
+    """The stage from which one goes on. The fifth, which trains everything together, may be left out: in a short run
+    equation 5, which hardly weighs poses and parts, costs them more than it gives.
+    """
+    return 4 if stage == 6 and not (folder / "stage5.safetensors").exists() else stage - 1
+
+
 def load_stage(folder: Path, stage: int, config: BodyNetConfig | None = None) -> BodyNet:
     """The averaged weights that a stage has left, on the CPU.
 
@@ -243,7 +250,8 @@ def export(folder: Path, target: Path, motions: list[str], command: str) -> None
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and module.num_batches_tracked is not None:
             module.num_batches_tracked.zero_()  # counts nothing that is used, and float16 could not hold it
-    states = {k: read_checkpoint(folder / f"stage{k}.safetensors")[0] for k in range(1, last + 1)}
+    paths = {k: folder / f"stage{k}.safetensors" for k in range(1, last + 1)}
+    states = {k: read_checkpoint(path)[0] for k, path in paths.items() if path.exists()}
     shared = {"lifted.lifter": "lifter"} if network.lifted is not None else {}
     if shared:
         lifting.export(folder, target.parent / "lifter")

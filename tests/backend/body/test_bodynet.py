@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -366,6 +367,12 @@ def test_five_stages_and_the_parts_follow_each_other(tmp_path):
     assert set(weights) == {"joints2d", "parts2d", "joints3d", "voxels", "front", "side"}
     assert sum(weights.values()) == pytest.approx(1)
     assert before[4].weights == losses.SHAPE_WEIGHTS
+    (tmp_path / "short").mkdir()
+    for name in ("points", *(f"stage{k}" for k in range(1, 5))):
+        shutil.copy(tmp_path / "run" / f"{name}.safetensors", tmp_path / "short")
+    begun = train.Trainer(plan(6), poses, tmp_path / "short", cpu).network  # the fifth may be left out
+    fourth = train.load_stage(tmp_path / "run", 4)
+    assert begun.voxels.state_dict()["enlarged.0.weight"].equal(fourth.voxels.state_dict()["enlarged.0.weight"])
     resumed = train.Trainer(plan(5), poses, tmp_path / "run", cpu)
     assert resumed.run.step == 3
     assert resumed.weights == pytest.approx(weights)
