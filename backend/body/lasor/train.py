@@ -175,7 +175,8 @@ Licence: GPL-3.0-or-later.
   {", ".join(f"{size} from {begin:.0%}" for size, begin in plan.sizes)}.
 * Poses: motion files of {", ".join(motions) or "no folder"} that are not held out, the built-in motions, and draws
   within the joints' limits.
-* Adam, learning rate {plan.rate:g} falling along a cosine; the weights are a moving average ({plan.average:g}).
+* Muon for the hidden layers, Adam for the rest, learning rate {plan.rate:g} falling along a cosine; the weights are a
+  moving average ({plan.average:g}).
 * Losses, of {"squares" if plan.squares else "distances"}, and their first weights: {json.dumps(plan.losses)}.
 * Synthesis: {json.dumps(dataclasses.asdict(plan.synthesis))}
 * Sizes: {json.dumps(plan.network.to_json())}
