@@ -25,7 +25,7 @@ from backend.body.lasor.raster import coverage
 from backend.body.model import BodyModel
 from backend.body.poses import pose_bank
 from backend.body.reconstruct import Body, Networks, load_networks, reconstruct
-from backend.protocol import Camera, PenumbraError
+from backend.protocol import PenumbraError
 from scripts.rendered_people import CONDITIONS, FRAME, Scene, scenes
 
 SHOWN = {"found": ("found", "{:.2f}"), **COLUMNS}
@@ -84,7 +84,7 @@ def _measured(
             "LASOR, told exactly, refined": ([scene.exactly_seen()], 0, True),
         }
         for name, (people, who, refine) in methods.items():
-            body = _tried(people, who, networks, scene.camera, refine)
+            body = tried(people, who, networks, scene.focal, refine)
             errors[name]["found"].append(float(body is not None))
             if body is not None:
                 for metric, value in _errors(body, scene, model).items():
@@ -111,9 +111,8 @@ def _measured(
     ]
 
 
-def _tried(found: list[Person], who: int | None, networks: Networks, camera: Camera, refine: bool) -> Body | None:
-    """None where nobody was found, or too little of them."""
-    focal = float(camera.projection[0, 0]) * camera.width / 2  # pixels
+def tried(found: list[Person], who: int | None, networks: Networks, focal: float, refine: bool) -> Body | None:
+    """None where nobody was found, or too little of them. focal: pixels."""
     try:
         return None if who is None else reconstruct(found, who, networks, focal, refine)
     except PenumbraError:

@@ -22,9 +22,9 @@ from backend.body.detect import Person, people_if_any
 from backend.body.lasor.raster import coverage
 from backend.body.model import BodyModel
 from backend.body.public import LIMBS, READERS, Example
-from backend.body.reconstruct import Body, Networks, load_networks, reconstruct
+from backend.body.reconstruct import Body, load_networks
 from backend.photograph import USUAL
-from backend.protocol import PenumbraError
+from scripts.photograph_evaluation import tried
 
 COLUMNS = {
     "found": ("found", "{:.2f}"),
@@ -54,7 +54,7 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
         found = people_if_any(picture)
         who = shown(found, example)
         for name, refine in (("LASOR", False), ("LASOR, refined", True)):
-            body = _body(found, who, networks, picture, refine)
+            body = tried(found, who, networks, USUAL * max(picture.shape[:2]), refine)
             errors[name]["found"].append(float(body is not None))
             if body is not None:
                 for metric, value in measured(body, example, smpl).items():
@@ -75,13 +75,6 @@ def shown(found: list[Person], example: Example) -> int | None:
     limbs = example.limbs[known]
     apart = [np.median(np.linalg.norm(person.points[5:][known] - limbs, axis=1)) for person in found]
     return int(np.argmin(apart)) if apart and min(apart) < ASTRAY * np.ptp(limbs, 0).max() else None
-
-
-def _body(found: list[Person], who: int | None, networks: Networks, picture: np.ndarray, refine: bool) -> Body | None:
-    try:
-        return None if who is None else reconstruct(found, who, networks, USUAL * max(picture.shape[:2]), refine)
-    except PenumbraError:
-        return None
 
 
 @torch.no_grad()

@@ -57,6 +57,11 @@ class Scene:
     visible: np.ndarray
 
     @property
+    def focal(self) -> float:
+        """Pixels."""
+        return float(self.camera.projection[0, 0]) * self.camera.width / 2
+
+    @property
     def pixel(self) -> float:
         """Of the picture, pixels of LASOR's crop about the body."""
         rows, columns = np.nonzero(self.body)
