@@ -20,7 +20,7 @@ from .bodynet.network import BodyNet
 from .bodynet.surface import Surface
 from .detect import Person, people
 from .lasor.camera import weak_perspective
-from .lasor.estimate import Sight, in_picture, sight, translation
+from .lasor.estimate import Sight, in_picture, line_of_sight, sight, translation
 from .lasor.network import Lasor
 from .lasor.person import Estimate
 from .lasor.proxy import crop
@@ -174,13 +174,21 @@ def reconstruct(found: list[Person], number: int, networks: Networks, focal: flo
         estimate = _refined(estimate, seen, person, others)
     vertices, _ = BodyModel.load()(estimate.betas, estimate.rotations)
     place = translation(estimate.camera[0], seen.centre, seen.side, (width, height), focal)
+    turn = line_of_sight(seen.centre, (width, height), focal)
     return Body(
         estimate.betas[0].numpy(),
-        estimate.rotations[0].numpy(),
+        turned(estimate.rotations[0].numpy(), turn),
         place,
         in_picture(weak_perspective(vertices, estimate.camera)[0], seen.centre, seen.side),
-        surface and replace(surface, vertices=surface.vertices + place.astype(np.float32)),
+        surface and replace(surface, vertices=surface.vertices @ turn.T + place.astype(np.float32)),
     )
+
+
+def turned(rotations: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Rotations (..., 24, 3, 3) of a body that is turned about its pelvis by (3, 3)."""
+    found = rotations.copy()
+    found[..., 0, :, :] = turn @ rotations[..., 0, :, :]
+    return found
 
 
 def _on_processor(estimate: Estimate) -> Estimate:

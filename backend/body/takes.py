@@ -18,11 +18,11 @@ from .bodynet.synthesis import likeness
 from .data import JOINT_NAMES
 from .detect import Person, people_if_any
 from .lasor.camera import weak_perspective
-from .lasor.estimate import Sight, in_picture, sight, translation
+from .lasor.estimate import Sight, in_picture, line_of_sight, sight, translation
 from .lasor.person import Estimate
 from .lasor.refine import Refiner
 from .model import KEYPOINTS, BodyModel
-from .reconstruct import Body, Networks, Progress, asked, evidence, joined, load_networks, rows_of
+from .reconstruct import Body, Networks, Progress, asked, evidence, joined, load_networks, rows_of, turned
 from .smoothing import smooth_curves, smooth_rotations
 from .tracking import USUAL_FPS, Sighting, Track, Tracker
 
@@ -283,13 +283,14 @@ def _shaped(estimates: Estimate, betas: torch.Tensor) -> Estimate:
 
 
 def _measured(looks: _Looks, estimates: Estimate, footage: Footage) -> Measured:
-    places = []
+    places, turns = [], []
     for row in range(len(looks.frames)):
         seen = looks.sight(row)
+        turns.append(line_of_sight(seen.centre, footage.size, footage.focal))
         places.append(translation(estimates.camera[row], seen.centre, seen.side, footage.size, footage.focal))
     body = BodyModel.load(coarse=True)
     pelvis = (body.joint_template + body.joint_directions @ estimates.betas[0])[0].numpy()
-    rotations = estimates.rotations.numpy().astype(np.float64)
+    rotations = turned(estimates.rotations.numpy().astype(np.float64), np.stack(turns))
     return Measured(looks.frames, rotations, np.stack(places) + pelvis, -pelvis, looks.certainty)
 
 
@@ -298,7 +299,7 @@ def _body(looks: _Looks, estimates: Estimate, measured: Measured, row: int) -> B
     vertices, _ = BodyModel.load()(one.betas, one.rotations)
     outline = in_picture(weak_perspective(vertices, one.camera)[0], seen.centre, seen.side)
     place = measured.pelvis[row] + measured.origin
-    return Body(one.betas[0].numpy(), one.rotations[0].numpy(), place, outline)
+    return Body(one.betas[0].numpy(), measured.rotations[row].astype(np.float32), place, outline)
 
 
 def _points_of(joint: str) -> list[int]:

@@ -19,6 +19,7 @@ from ...shading.moments import Z_UP, Moment, Shot
 from ...shading.photograph import expose, photograph, seen, view_directions
 from ...shading.visibility import cell_visibility, extrapolate, sun_visibility
 from ..lasor.camera import from_pixels
+from ..lasor.estimate import straightened
 from ..lasor.proxy import MARGIN
 from ..model import BodyModel
 from ..rotations import rotation_matrices
@@ -87,17 +88,8 @@ def _truth(moment: Moment, into_camera: np.ndarray, crop: Camera, body: BodyMode
     keypoints = body.keypoints(*body(betas, rotations))[0].numpy() + moment.trans
     there = (keypoints @ Z_UP.T) @ into_camera[:3, :3].T + into_camera[:3, 3]
     pixels, _ = project(crop, there)
-    straight = _towards(there.mean(0)) @ into_camera[:3, :3] @ Z_UP
+    straight = straightened(there.mean(0)) @ into_camera[:3, :3] @ Z_UP
     rotations[:, 0] = torch.from_numpy(straight).float() @ rotations[:, 0]
     points = body.keypoints(*body(betas, rotations))
     camera = likeness(points, from_pixels(torch.from_numpy(pixels).float()[None], size))
     return {"betas": betas[0].numpy(), "rotations": rotations[0].numpy(), "camera": camera[0].numpy()}
-
-
-def _towards(place: np.ndarray) -> np.ndarray:
-    """(3, 3) the least rotation that takes the direction of a place (3,) in camera space to −z."""
-    a, b = place / np.linalg.norm(place), np.array([0.0, 0.0, -1.0])
-    axis, cosine = np.cross(a, b), float(a @ b)
-    x, y, z = axis
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + cross + cross @ cross / (1 + cosine)

@@ -10,6 +10,7 @@ from backend.body.lasor.camera import perspective, weak_perspective
 from backend.body.lasor.raster import coverage
 from backend.body.model import BodyModel
 from backend.body.poses import limit_poses
+from backend.body.rotations import rotation_matrices
 from backend.protocol import PenumbraError
 
 
@@ -50,6 +51,28 @@ def test_the_picture_s_camera_sees_the_estimate():
     strong = moved[:, :2] * (1, -1) * 700.0 / -moved[:, 2:] + (320, 240)
     np.testing.assert_allclose(strong, weak, atol=1e-3)
     assert there[2] == pytest.approx(-700 / (0.8 * 90))
+
+
+@pytest.mark.parametrize("place", [(-2.5, 0.4, -6.0), (1.0, -2.0, -5.0)])
+def test_a_body_aside_is_turned_to_be_seen_as_the_crop_has_it(place):
+    """Far from the axis a crop shows a body as if seen straight: its pose is turned by the line of sight."""
+    body, (width, height), focal = BodyModel.load(coarse=True), (640, 480), 500.0
+    pose, there = rotation_matrices(torch.from_numpy(limit_poses(1, 2))), torch.tensor(place)
+    crop = torch.tensor([width / 2 + focal * there[0] / -there[2], height / 2 - focal * there[1] / -there[2]])
+    turn = torch.from_numpy(estimate.line_of_sight(crop.numpy().astype(float), (width, height), focal))
+    torch.testing.assert_close(turn @ torch.tensor([0, 0, -1.0]), there / there.norm(), atol=1e-5, rtol=0)
+
+    def seen(rotations: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        keypoints = body.keypoints(*body(torch.zeros(1, 10), rotations)) + at
+        flat = perspective(keypoints, torch.tensor([focal]), 0)[0][0]
+        flat = flat - flat.mean(0)
+        return flat / flat.norm(dim=1).mean()
+
+    aside = pose.clone()
+    aside[:, 0] = turn @ pose[:, 0]
+    straight = seen(pose, torch.tensor([0, 0, -there.norm().item()]))
+    wrong = (seen(pose, there) - straight).norm(dim=1).mean()
+    assert (seen(aside, there) - straight).norm(dim=1).mean() < 0.6 * wrong
 
 
 def test_nobody_and_specks_are_refused():
