@@ -18,6 +18,7 @@ from ..weights import load_model
 from .bodynet.estimate import estimate as by_bodynet
 from .bodynet.network import BodyNet
 from .bodynet.surface import Surface
+from .bodynet.synthesis import likeness
 from .detect import Person, people
 from .lasor.camera import weak_perspective
 from .lasor.estimate import Sight, in_picture, line_of_sight, sight, translation
@@ -30,6 +31,7 @@ from .model import BodyModel
 from .surface import vertex_normals
 
 Progress = Callable[[str, float], None]
+USUAL_SHAPES = 2.0  # deviations from the mean of adults or of children, in each of the ten numbers
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Networks:
         """Of people's proxies (B, 18, S, S), and the surfaces of BodyNet's voxels. Raises PenumbraError as it does."""
         begun = None
         if self.lasor is not None:
-            begun = _on_processor(self.lasor(proxy.to(self.lasor.mean.device)))
+            begun = plausible(_on_processor(self.lasor(proxy.to(self.lasor.mean.device))))
         if self.bodynet is None:
             assert begun is not None
             return begun, [None] * len(proxy)
@@ -53,6 +55,25 @@ class Networks:
             found.append(estimate)
             surfaces.append(surface)
         return joined(found), surfaces
+
+
+@torch.no_grad()
+def plausible(estimate: Estimate) -> Estimate:
+    """With shapes that adults or children have: keypoints of a person of whom little is seen may tell a toddler."""
+    body = BodyModel.load(coarse=True).body
+    ranges = [body.shape_range(children) for children in (False, True)]
+    low = np.min([mean - USUAL_SHAPES * deviation for mean, deviation in ranges], 0)
+    high = np.max([mean + USUAL_SHAPES * deviation for mean, deviation in ranges], 0)
+    return with_shape(estimate, estimate.betas.clamp(torch.from_numpy(low), torch.from_numpy(high)))
+
+
+@torch.no_grad()
+def with_shape(estimate: Estimate, betas: Tensor) -> Estimate:
+    """Of other shapes (B, 10) or (10,), through cameras that see their keypoints where they were."""
+    model = BodyModel.load(coarse=True)
+    seen = weak_perspective(model.keypoints(*model(estimate.betas, estimate.rotations)), estimate.camera)
+    betas = betas.expand_as(estimate.betas)
+    return Estimate(likeness(model.keypoints(*model(betas, estimate.rotations)), seen), estimate.rotations, betas)
 
 
 def rows_of(estimate: Estimate, rows: list[int]) -> Estimate:

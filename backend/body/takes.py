@@ -14,7 +14,6 @@ import torch
 
 from ..footage import Footage
 from ..protocol import PenumbraError
-from .bodynet.synthesis import likeness
 from .data import JOINT_NAMES
 from .detect import Person, people_if_any
 from .lasor.camera import weak_perspective
@@ -22,7 +21,7 @@ from .lasor.estimate import Sight, in_picture, line_of_sight, sight, translation
 from .lasor.person import Estimate
 from .lasor.refine import Refiner
 from .model import KEYPOINTS, BodyModel
-from .reconstruct import Body, Networks, Progress, asked, evidence, joined, load_networks, rows_of, turned
+from .reconstruct import Body, Networks, Progress, asked, evidence, joined, load_networks, rows_of, turned, with_shape
 from .smoothing import smooth_curves, smooth_rotations
 from .tracking import USUAL_FPS, Sighting, Track, Tracker
 
@@ -156,7 +155,7 @@ def perform(
     estimates = looks.estimated(networks, lambda share: progress(0.3 * share))
     refiner = Refiner(BodyModel.load(coarse=True)) if refine else None
     betas = _shape(looks, estimates, refiner)
-    estimates = _shaped(estimates, betas)
+    estimates = with_shape(estimates, betas)
     if refiner:
         estimates = looks.refined(estimates, refiner, lambda share: progress(0.3 + 0.7 * share))
     measured = _measured(looks, estimates, footage)
@@ -269,17 +268,6 @@ def _shape(looks: _Looks, estimates: Estimate, refiner: Refiner | None) -> torch
     shown = looks.fitted(estimates, rows, refiner, False) if refiner else estimates
     weights = torch.from_numpy(looks.quality[rows]).float()
     return (weights[:, None] * shown.betas).sum(0) / weights.sum()
-
-
-@torch.no_grad()
-def _shaped(estimates: Estimate, betas: torch.Tensor) -> Estimate:
-    """The estimates with one shape for all, through cameras that see its keypoints where they were."""
-    model = BodyModel.load(coarse=True)
-    before = model.keypoints(*model(estimates.betas, estimates.rotations))
-    seen = weak_perspective(before, estimates.camera)
-    one = betas.expand_as(estimates.betas)
-    now = model.keypoints(*model(one, estimates.rotations))
-    return Estimate(likeness(now, seen), estimates.rotations, one)
 
 
 def _measured(looks: _Looks, estimates: Estimate, footage: Footage) -> Measured:

@@ -20,9 +20,10 @@ from backend.body.bodynet.network import BUNDLED, BodyNet, Outputs
 from backend.body.bodynet.synthesis import Labeller, likeness
 from backend.body.detect import Person, people, separated
 from backend.body.gltf import write_glb
-from backend.body.lasor.camera import from_pixels, perspective
+from backend.body.lasor.camera import from_pixels, perspective, weak_perspective
 from backend.body.lasor.estimate import sight
 from backend.body.lasor.network import Lasor, LasorConfig
+from backend.body.lasor.person import Estimate
 from backend.body.lasor.raster import coverage
 from backend.body.model import BodyModel
 from backend.body.poses import limit_poses
@@ -244,3 +245,18 @@ def test_several_people_are_found_in_a_photograph():
         assert seen.confidence[0] > 0.9
     with pytest.raises(PenumbraError, match="No person"):
         people(cv2.resize(data.brick(), (256, 256))[..., None].repeat(3, 2))
+
+
+def test_shapes_stay_those_of_people_and_are_seen_where_they_were():
+    body = BodyModel.load(coarse=True)
+    betas = torch.from_numpy(np.float32([body.body.shape_range()[0], [-9.0, *[0.5] * 9]]))
+    camera = torch.tensor([[0.8, 0.1, -0.2]]).expand(2, -1)
+    given = Estimate(camera, rotation_matrices(torch.from_numpy(limit_poses(2, 5))), betas)
+    found = reconstruct.plausible(given)
+    torch.testing.assert_close(found.betas[0], betas[0])
+    assert -4 < found.betas[1, 0] < -2  # a child
+    torch.testing.assert_close(found.betas[1, 1:], betas[1, 1:])
+    flat = [weak_perspective(body.keypoints(*body(x.betas, x.rotations)), x.camera) for x in (given, found)]
+    torch.testing.assert_close(flat[0][0], flat[1][0], atol=1e-4, rtol=0)
+    assert (flat[0][1] - flat[1][1]).norm(dim=1).mean() < 0.1
+    assert found.camera[1, 0] < 0.8 * camera[1, 0]
