@@ -56,10 +56,10 @@ def fitted(points: np.ndarray, true: np.ndarray) -> np.ndarray:
 
     Both in pixels of LASOR's crop.
     """
-    shares = np.zeros_like(SHARES)
+    shares, ways = np.zeros_like(SHARES), vectors(points)
     for kind in range(len(KINDS)):
         mine = [number for number, of in enumerate(_KIND) if of == kind]
-        along = vectors(points)[:, mine].reshape(-1, len(VECTORS))
+        along = ways[:, mine].reshape(-1, len(VECTORS))
         wanted = (true - points)[:, mine].reshape(-1)
         weight = np.ones_like(wanted)
         for _ in range(_ROUNDS):  # those that are far off count less and less (Cauchy)

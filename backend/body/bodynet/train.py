@@ -48,9 +48,7 @@ LEARNING = {
     6: ("part_voxels",),
 }
 TESTED = 24  # people
-FAINT = (
-    1e-15  # the optimizer's ε: heatmaps' gradients, and all that equation 5 weighs to one sum, are near its usual 1e-8
-)
+FAINT = 1e-15  # the optimizer's ε; heatmaps' gradients, and what equation 5 weighs to one sum, are near its usual 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
