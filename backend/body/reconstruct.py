@@ -18,19 +18,19 @@ from ..weights import load_model
 from .bodynet.estimate import estimate as by_bodynet
 from .bodynet.network import BodyNet
 from .bodynet.surface import Surface
-from .bodynet.synthesis import likeness
 from .detect import Person, people
-from .lasor.camera import weak_perspective
-from .lasor.estimate import Sight, in_picture, line_of_sight, sight, translation
+from .lasor.camera import Lens, likeness, weak_perspective
+from .lasor.estimate import Sight, in_picture, sight
 from .lasor.network import Lasor
 from .lasor.person import Estimate
-from .lasor.proxy import crop
+from .lasor.proxy import crop, told_by
 from .lasor.refine import Refiner
 from .lasor.synthesis import TARGET
 from .model import BodyModel
 from .surface import vertex_normals
 
 Progress = Callable[[str, float], None]
+FACE = 5  # the first of COCO's keypoints, which tell no proportions
 USUAL_SHAPES = 2.0  # deviations from the mean of adults or of children, in each of the ten numbers
 
 
@@ -45,7 +45,8 @@ class Networks:
         """Of people's proxies (B, 18, S, S), and the surfaces of BodyNet's voxels. Raises PenumbraError as it does."""
         begun = None
         if self.lasor is not None:
-            begun = plausible(_on_processor(self.lasor(proxy.to(self.lasor.mean.device))))
+            told = _on_processor(self.lasor(proxy.to(self.lasor.mean.device)))
+            begun = plausible(told, told_by(proxy)[1])
         if self.bodynet is None:
             assert begun is not None
             return begun, [None] * len(proxy)
@@ -58,22 +59,45 @@ class Networks:
 
 
 @torch.no_grad()
-def plausible(estimate: Estimate) -> Estimate:
-    """With shapes that adults or children have: keypoints of a person of whom little is seen may tell a toddler."""
+def plausible(estimate: Estimate, found: Tensor) -> Estimate:
+    """With shapes that adults or children have, and that are nearer to adults' mean the less of a person is seen.
+
+    found: (B, 17) which keypoints are; few of them may tell a toddler.
+    """
     body = BodyModel.load(coarse=True).body
     ranges = [body.shape_range(children) for children in (False, True)]
     low = np.min([mean - USUAL_SHAPES * deviation for mean, deviation in ranges], 0)
     high = np.max([mean + USUAL_SHAPES * deviation for mean, deviation in ranges], 0)
-    return with_shape(estimate, estimate.betas.clamp(torch.from_numpy(low), torch.from_numpy(high)))
+    mean, seen = torch.from_numpy(ranges[0][0]).float(), found[:, FACE:].mean(1, keepdim=True)
+    betas = estimate.betas.clamp(torch.from_numpy(low), torch.from_numpy(high))
+    return with_shape(estimate, torch.lerp(mean.expand_as(betas), betas.float(), seen))
 
 
 @torch.no_grad()
-def with_shape(estimate: Estimate, betas: Tensor) -> Estimate:
-    """Of other shapes (B, 10) or (10,), through cameras that see their keypoints where they were."""
+def with_shape(estimate: Estimate, betas: Tensor, lens: Lens | None = None) -> Estimate:
+    """Of other shapes (B, 10) or (10,), through cameras that see their keypoints where they were.
+
+    lens: what the estimate is seen through; none for those of a camera that looks straight at them.
+    """
+    model = BodyModel.load(coarse=True)
+    seen = (lens or weak_perspective)(model.keypoints(*model(estimate.betas, estimate.rotations)), estimate.camera)
+    betas = betas.expand_as(estimate.betas)
+    points = model.keypoints(*model(betas, estimate.rotations))
+    return Estimate((lens.likeness if lens else likeness)(points, seen), estimate.rotations, betas)
+
+
+@torch.no_grad()
+def through(lens: Lens, estimate: Estimate) -> Estimate:
+    """Estimates of a camera that looks straight at each body, in the space of the photograph's own.
+
+    Its keypoints are seen as nearly as can be where they were.
+    """
     model = BodyModel.load(coarse=True)
     seen = weak_perspective(model.keypoints(*model(estimate.betas, estimate.rotations)), estimate.camera)
-    betas = betas.expand_as(estimate.betas)
-    return Estimate(likeness(model.keypoints(*model(betas, estimate.rotations)), seen), estimate.rotations, betas)
+    rotations = estimate.rotations.clone()
+    rotations[:, 0] = lens.turns @ rotations[:, 0]
+    points = model.keypoints(*model(estimate.betas, rotations))
+    return Estimate(lens.likeness(points, seen), rotations, estimate.betas)
 
 
 def rows_of(estimate: Estimate, rows: list[int]) -> Estimate:
@@ -91,7 +115,7 @@ def joined(parts: Sequence[Estimate]) -> Estimate:
 class Body:
     """One person's body in the photograph's camera space, see `lasor.camera`.
 
-    betas: (10,). rotations: (24, 3, 3). place: (3,) metres. outline: (V, 2) pixels, the weak-perspective projection.
+    betas: (10,). rotations: (24, 3, 3). place: (3,) metres. outline: (V, 2) pixels, where the picture shows it.
     surface: of BodyNet's voxels, in camera space, metres; LASOR has none.
     """
 
@@ -189,27 +213,26 @@ def reconstruct(found: list[Person], number: int, networks: Networks, focal: flo
     person = found[number]
     height, width = person.mask.shape
     seen = sight(person.mask, person.points, person.confidence)
+    lens = Lens.of(seen.centre[None], np.array([seen.side]), (width, height), focal)
     estimate, (surface,) = networks(seen.proxy)
+    estimate = through(lens, estimate)
     if refine:
         others = np.max([p.mask for i, p in enumerate(found) if i != number] or [np.zeros_like(person.mask)], 0)
-        estimate = _refined(estimate, seen, person, others)
-    vertices, _ = BodyModel.load()(estimate.betas, estimate.rotations)
-    place = translation(estimate.camera[0], seen.centre, seen.side, (width, height), focal)
-    turn = line_of_sight(seen.centre, (width, height), focal)
+        estimate = _refined(estimate, lens, seen, person, others)
+    place, turn = lens.places(estimate.camera)[0].numpy(), lens.turns[0].numpy()
     return Body(
         estimate.betas[0].numpy(),
-        turned(estimate.rotations[0].numpy(), turn),
+        estimate.rotations[0].numpy(),
         place,
-        in_picture(weak_perspective(vertices, estimate.camera)[0], seen.centre, seen.side),
-        surface and replace(surface, vertices=surface.vertices @ turn.T + place.astype(np.float32)),
+        outlined(estimate, lens, seen),
+        surface and replace(surface, vertices=surface.vertices @ turn.T + place),
     )
 
 
-def turned(rotations: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Rotations (..., 24, 3, 3) of a body that is turned about its pelvis by (3, 3)."""
-    found = rotations.copy()
-    found[..., 0, :, :] = turn @ rotations[..., 0, :, :]
-    return found
+def outlined(estimate: Estimate, lens: Lens, seen: Sight) -> np.ndarray:
+    """(V, 2) pixels of the picture, where it shows the vertices of one estimate."""
+    vertices, _ = BodyModel.load()(estimate.betas, estimate.rotations)
+    return in_picture(lens(vertices, estimate.camera)[0], seen.centre, seen.side)
 
 
 def _on_processor(estimate: Estimate) -> Estimate:
@@ -217,10 +240,11 @@ def _on_processor(estimate: Estimate) -> Estimate:
 
 
 @torch.inference_mode(False)
-def _refined(estimate: Estimate, seen: Sight, person: Person, others: np.ndarray) -> Estimate:
+def _refined(estimate: Estimate, lens: Lens, seen: Sight, person: Person, others: np.ndarray) -> Estimate:
     """Fitted to what was seen. others: (H, W) coverage by other people."""
     start = Estimate(estimate.camera.clone(), estimate.rotations.clone(), estimate.betas.clone())
-    return Refiner(BodyModel.load(coarse=True))(start, *evidence(seen, person, others))
+    lens = Lens(lens.centre.clone(), lens.focal.clone())
+    return Refiner(BodyModel.load(coarse=True))(start, *evidence(seen, person, others), lens)
 
 
 @torch.inference_mode(False)

@@ -16,12 +16,24 @@ from ..footage import Footage
 from ..protocol import PenumbraError
 from .data import JOINT_NAMES
 from .detect import Person, people_if_any
-from .lasor.camera import weak_perspective
-from .lasor.estimate import Sight, in_picture, line_of_sight, sight, translation
+from .lasor.camera import Lens
+from .lasor.estimate import Sight, sight
 from .lasor.person import Estimate
 from .lasor.refine import Refiner
 from .model import KEYPOINTS, BodyModel
-from .reconstruct import Body, Networks, Progress, asked, evidence, joined, load_networks, rows_of, turned, with_shape
+from .reconstruct import (
+    Body,
+    Networks,
+    Progress,
+    asked,
+    evidence,
+    joined,
+    load_networks,
+    outlined,
+    rows_of,
+    through,
+    with_shape,
+)
 from .smoothing import smooth_curves, smooth_rotations
 from .tracking import USUAL_FPS, Sighting, Track, Tracker
 
@@ -151,14 +163,14 @@ def perform(
     progress: Callable[[float], None] = lambda _: None,
 ) -> Performance:
     """The motion of one of the people. Raises PenumbraError where too little is seen of the person."""
-    looks = _Looks.of(tracks, number)
-    estimates = looks.estimated(networks, lambda share: progress(0.3 * share))
+    looks = _Looks.of(tracks, number, footage)
+    estimates = through(looks.lens, looks.estimated(networks, lambda share: progress(0.3 * share)))
     refiner = Refiner(BodyModel.load(coarse=True)) if refine else None
     betas = _shape(looks, estimates, refiner)
-    estimates = with_shape(estimates, betas)
+    estimates = with_shape(estimates, betas, looks.lens)
     if refiner:
         estimates = looks.refined(estimates, refiner, lambda share: progress(0.3 + 0.7 * share))
-    measured = _measured(looks, estimates, footage)
+    measured = _measured(looks, estimates)
     best = int(np.argmax(looks.quality))
     rotations, places, seen = smoothed(measured, footage.fps)
     return Performance(
@@ -195,21 +207,25 @@ def smoothed(measured: Measured, fps: float) -> tuple[np.ndarray, np.ndarray, np
 
 @dataclass(frozen=True)
 class _Looks:
-    """The N frames in which a person is seen large enough, and what is seen of others there."""
+    """The N frames in which a person is seen large enough, what is seen of others there, and the lens of N crops."""
 
     frames: np.ndarray
     sightings: list[Sighting]
     others: list[list[Sighting]]
+    lens: Lens
 
     @classmethod
-    def of(cls, tracks: list[Track], number: int) -> _Looks:
+    def of(cls, tracks: list[Track], number: int, footage: Footage) -> _Looks:
         mine = tracks[number].sightings
-        frames = [frame for frame, seen in sorted(mine.items()) if _sight(seen.person)]
+        sights = {frame: found for frame, seen in sorted(mine.items()) if (found := _sight(seen.person))}
+        frames = list(sights)
         if not frames:
             raise PenumbraError("The person is too small in the picture.", "Choose a larger picture of the person.")
         rest = tracks[:number] + tracks[number + 1 :]
         others = [[track.sightings[frame] for track in rest if frame in track.sightings] for frame in frames]
-        return cls(np.array(frames), [mine[frame] for frame in frames], others)
+        centres, sides = (np.array([getattr(one, name) for one in sights.values()]) for name in ("centre", "side"))
+        lens = Lens.of(centres, sides, footage.size, footage.focal)
+        return cls(np.array(frames), [mine[frame] for frame in frames], others, lens)
 
     @property
     def certainty(self) -> np.ndarray:
@@ -247,7 +263,8 @@ class _Looks:
             others = [seen.person.mask for seen in self.others[row]] or [np.zeros_like(person.mask)]
             facts.append(evidence(self.sight(row), person, np.max(others, 0)))
         seen = (torch.cat(column) for column in zip(*facts, strict=True))
-        return refiner(rows_of(start, rows), *seen, keep_shape=keep_shape)
+        lens = Lens(self.lens.centre[rows], self.lens.focal[rows])
+        return refiner(rows_of(start, rows), *seen, lens, keep_shape=keep_shape)
 
     def _batches(self, progress: Callable[[float], None]):
         for start in range(0, len(self.frames), BATCH):
@@ -270,22 +287,17 @@ def _shape(looks: _Looks, estimates: Estimate, refiner: Refiner | None) -> torch
     return (weights[:, None] * shown.betas).sum(0) / weights.sum()
 
 
-def _measured(looks: _Looks, estimates: Estimate, footage: Footage) -> Measured:
-    places, turns = [], []
-    for row in range(len(looks.frames)):
-        seen = looks.sight(row)
-        turns.append(line_of_sight(seen.centre, footage.size, footage.focal))
-        places.append(translation(estimates.camera[row], seen.centre, seen.side, footage.size, footage.focal))
+def _measured(looks: _Looks, estimates: Estimate) -> Measured:
     body = BodyModel.load(coarse=True)
     pelvis = (body.joint_template + body.joint_directions @ estimates.betas[0])[0].numpy()
-    rotations = turned(estimates.rotations.numpy().astype(np.float64), np.stack(turns))
-    return Measured(looks.frames, rotations, np.stack(places) + pelvis, -pelvis, looks.certainty)
+    places = looks.lens.places(estimates.camera).numpy().astype(np.float64)
+    rotations = estimates.rotations.numpy().astype(np.float64)
+    return Measured(looks.frames, rotations, places + pelvis, -pelvis, looks.certainty)
 
 
 def _body(looks: _Looks, estimates: Estimate, measured: Measured, row: int) -> Body:
-    one, seen = rows_of(estimates, [row]), looks.sight(row)
-    vertices, _ = BodyModel.load()(one.betas, one.rotations)
-    outline = in_picture(weak_perspective(vertices, one.camera)[0], seen.centre, seen.side)
+    one, lens = rows_of(estimates, [row]), Lens(looks.lens.centre[[row]], looks.lens.focal[[row]])
+    outline = outlined(one, lens, looks.sight(row))
     place = measured.pelvis[row] + measured.origin
     return Body(one.betas[0].numpy(), measured.rotations[row].astype(np.float32), place, outline)
 

@@ -18,12 +18,10 @@ from ...shading.environments import Environment
 from ...shading.moments import Z_UP, Moment, Shot
 from ...shading.photograph import expose, photograph, seen, view_directions
 from ...shading.visibility import cell_visibility, extrapolate, sun_visibility
-from ..lasor.camera import from_pixels
-from ..lasor.estimate import straightened
+from ..lasor.camera import from_pixels, likeness, straightened
 from ..lasor.proxy import MARGIN
 from ..model import BodyModel
 from ..rotations import rotation_matrices
-from .synthesis import likeness
 
 ZOOM, ASIDE = 0.1, 0.03  # how much the crop's margin, and its middle in sides of the crop, vary by ±
 

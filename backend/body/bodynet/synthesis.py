@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..lasor.camera import to_pixels, weak_perspective
+from ..lasor.camera import likeness, to_pixels, weak_perspective
 from ..lasor.raster import face_buffer
 from ..lasor.synthesis import Synthesis, Synthesizer
 from ..model import BodyModel
@@ -104,15 +104,6 @@ class ProxySynthesizer:
         sixteen = self.body.keypoints(vertices, joints, "bodynet16")
         truth = self.labeller.label(vertices, sixteen, drawn.betas, drawn.rotations, camera, volume)
         return Example(drawn.proxy, truth)
-
-
-def likeness(points: Tensor, seen: Tensor) -> Tensor:
-    """(B, 3) the weak-perspective camera that takes points (B, N, 3) nearest to where they are seen (B, N, 2)."""
-    flat = points[..., :2]
-    a, b = (x - x.mean(1, keepdim=True) for x in (flat, seen))
-    scale = (a * b).sum((1, 2)) / a.square().sum((1, 2)).clamp(min=1e-8)
-    shift = seen.mean(1) / scale[:, None] - flat.mean(1)
-    return torch.cat([scale[:, None], shift], 1)
 
 
 def clear(plan: Synthesis) -> Synthesis:

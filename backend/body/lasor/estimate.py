@@ -56,35 +56,6 @@ def sight(mask: np.ndarray, points: np.ndarray, confidence: np.ndarray) -> Sight
     )
 
 
-def translation(camera: Tensor, centre: np.ndarray, side: float, size: tuple[int, int], focal: float) -> np.ndarray:
-    """(3,) where the body's origin is in camera space, metres, so that the picture's camera sees it as estimated.
-
-    camera: (3,) of one estimate. size: (width, height) of the picture. focal: pixels; the axis meets the centre.
-    """
-    scale, x, y = camera.double().tolist()
-    pixels = scale * side / 2  # of the picture, a metre
-    right, down = (centre - np.array(size) / 2) / pixels
-    return np.array([x + right, y - down, -focal / pixels])
-
-
-def straightened(place: np.ndarray) -> np.ndarray:
-    """(3, 3) the least rotation that takes the direction of a place (3,) in camera space to −z."""
-    a, b = place / np.linalg.norm(place), np.array([0.0, 0.0, -1.0])
-    axis, cosine = np.cross(a, b), float(a @ b)
-    x, y, z = axis
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + cross + cross @ cross / (1 + cosine)
-
-
-def line_of_sight(centre: np.ndarray, size: tuple[int, int], focal: float) -> np.ndarray:
-    """(3, 3) float32 what turns a body, as a crop about `centre` shows it, into the picture's camera space.
-
-    An estimate is of a camera that looks straight at the person. As `translation`.
-    """
-    right, down = centre - np.array(size) / 2
-    return straightened(np.array([right, -down, -focal])).T.astype(np.float32)
-
-
 def in_picture(flat: Tensor, centre: np.ndarray, side: float) -> np.ndarray:
     """(N, 2) normalised coordinates of a crop → pixels of the picture."""
     return (to_pixels(flat, SIZE).numpy() - SIZE / 2) * (side / SIZE) + centre

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..model import BodyModel
 from ..rotations import matrices_from_six, six_from_matrices
-from .camera import from_pixels, to_pixels, weak_perspective
+from .camera import Projection, from_pixels, to_pixels, weak_perspective
 from .person import Estimate
 from .proxy import SIZE
 from .raster import Silhouettes
@@ -28,16 +28,24 @@ class Refiner:
     def __init__(self, body: BodyModel) -> None:
         self.body, self.silhouettes = body, Silhouettes(body.faces)
 
-    def energy(self, estimate: Estimate, points: Tensor, confidence: Tensor, mask: Tensor, unknown: Tensor) -> Tensor:
+    def energy(
+        self,
+        estimate: Estimate,
+        points: Tensor,
+        confidence: Tensor,
+        mask: Tensor,
+        unknown: Tensor,
+        project: Projection = weak_perspective,
+    ) -> Tensor:
         """(B,) how far the body is from what was seen.
 
         points: (B, 17, 2) pixels of the 256 × 256 crop. confidence: (B, 17). mask: (B, 128, 128) the seen silhouette.
         unknown: (B, 128, 128) 1 where another person or the picture's end hides what may be there.
         """
         vertices, joints = self.body(estimate.betas, estimate.rotations)
-        flat = weak_perspective(self.body.keypoints(vertices, joints), estimate.camera)
+        flat = project(self.body.keypoints(vertices, joints), estimate.camera)
         away = (flat - from_pixels(points, SIZE)).norm(dim=2)
-        drawn = self.silhouettes(to_pixels(weak_perspective(vertices, estimate.camera), TARGET), TARGET, SOFTNESS)
+        drawn = self.silhouettes(to_pixels(project(vertices, estimate.camera), TARGET), TARGET, SOFTNESS)
         wrong = ((drawn - mask).square() * (1 - unknown)).mean((1, 2))
         return KEYPOINTS * (confidence * away).sum(1) / confidence.sum(1).clamp(min=1) + SILHOUETTE * wrong
 
@@ -48,6 +56,7 @@ class Refiner:
         confidence: Tensor,
         mask: Tensor,
         unknown: Tensor,
+        project: Projection = weak_perspective,
         steps: int = STEPS,
         keep_shape: bool = False,
     ) -> Estimate:
@@ -59,7 +68,7 @@ class Refiner:
         free = [x.detach().clone().requires_grad_() for x in (start.camera, begun, start.betas)]
         shape_rate = 0 if keep_shape else 5 * RATE
         descent = torch.optim.Adam([{"params": free[:2], "lr": RATE}, {"params": free[2:], "lr": shape_rate}])
-        seen = (points, confidence, mask, unknown)
+        seen = (points, confidence, mask, unknown, project)
         best, least = [x.detach().clone() for x in free], torch.full_like(start.camera[:, 0], torch.inf)
         for step in range(steps + 1):
             camera, six, betas = free

@@ -17,10 +17,10 @@ from skimage import data
 from backend.body import bodies, reconstruct
 from backend.body.bodynet.heatmaps import heatmaps2d, heatmaps3d
 from backend.body.bodynet.network import BUNDLED, BodyNet, Outputs
-from backend.body.bodynet.synthesis import Labeller, likeness
+from backend.body.bodynet.synthesis import Labeller
 from backend.body.detect import Person, people, separated
 from backend.body.gltf import write_glb
-from backend.body.lasor.camera import from_pixels, perspective, weak_perspective
+from backend.body.lasor.camera import from_pixels, likeness, perspective, weak_perspective
 from backend.body.lasor.estimate import sight
 from backend.body.lasor.network import Lasor, LasorConfig
 from backend.body.lasor.person import Estimate
@@ -252,7 +252,7 @@ def test_shapes_stay_those_of_people_and_are_seen_where_they_were():
     betas = torch.from_numpy(np.float32([body.body.shape_range()[0], [-9.0, *[0.5] * 9]]))
     camera = torch.tensor([[0.8, 0.1, -0.2]]).expand(2, -1)
     given = Estimate(camera, rotation_matrices(torch.from_numpy(limit_poses(2, 5))), betas)
-    found = reconstruct.plausible(given)
+    found = reconstruct.plausible(given, torch.ones(2, 17))
     torch.testing.assert_close(found.betas[0], betas[0])
     assert -4 < found.betas[1, 0] < -2  # a child
     torch.testing.assert_close(found.betas[1, 1:], betas[1, 1:])
@@ -260,3 +260,7 @@ def test_shapes_stay_those_of_people_and_are_seen_where_they_were():
     torch.testing.assert_close(flat[0][0], flat[1][0], atol=1e-4, rtol=0)
     assert (flat[0][1] - flat[1][1]).norm(dim=1).mean() < 0.1
     assert found.camera[1, 0] < 0.8 * camera[1, 0]
+    waist_up = torch.ones(2, 17)
+    waist_up[:, 11:] = 0  # hips, knees and ankles
+    hardly = reconstruct.plausible(given, waist_up)
+    torch.testing.assert_close(hardly.betas[1] - betas[0], 0.5 * (found.betas[1] - betas[0]))

@@ -18,10 +18,10 @@ from backend.body.bodynet.evaluate import CONDITIONS, measure_network, metric_jo
 from backend.body.bodynet.heatmaps import around, heatmaps2d, heatmaps3d, peaks2d, peaks3d
 from backend.body.bodynet.network import BodyNet, BodyNetConfig, Outputs, VoxelNetwork
 from backend.body.bodynet.parts import PARTS6, PARTS14, face_parts
-from backend.body.bodynet.synthesis import Labeller, ProxySynthesizer, likeness
+from backend.body.bodynet.synthesis import Labeller, ProxySynthesizer
 from backend.body.bodynet.voxels import Voxelizer, from_grid, middle_depth, to_grid
 from backend.body.lasor import lifting
-from backend.body.lasor.camera import weak_perspective
+from backend.body.lasor.camera import likeness, weak_perspective
 from backend.body.lasor.network import BUNDLED as LASOR
 from backend.body.lasor.raster import coverage
 from backend.body.lasor.synthesis import Synthesis

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backend.body.lasor import estimate
-from backend.body.lasor.camera import perspective, weak_perspective
+from backend.body.lasor.camera import Lens, perspective, weak_perspective
 from backend.body.lasor.raster import coverage
 from backend.body.model import BodyModel
 from backend.body.poses import limit_poses
@@ -42,15 +42,22 @@ def test_the_proxy_shows_the_person_where_it_is():
 
 
 def test_the_picture_s_camera_sees_the_estimate():
-    """Points at the depth of the body's origin fall on the same pixels through either camera."""
-    flat = torch.tensor([[[0.3, 0.8, 0.0], [-0.2, -0.5, 0.0]]])
-    camera, centre, side = torch.tensor([[0.8, 0.1, -0.2]]), np.array([250.0, 130.0]), 180.0
-    weak = estimate.in_picture(weak_perspective(flat, camera)[0], centre, side)
-    there = estimate.translation(camera[0], centre, side, (640, 480), 700.0)
-    moved = flat[0].numpy() + there
-    strong = moved[:, :2] * (1, -1) * 700.0 / -moved[:, 2:] + (320, 240)
-    np.testing.assert_allclose(strong, weak, atol=1e-3)
-    assert there[2] == pytest.approx(-700 / (0.8 * 90))
+    """A lens shows points, near and far, where the picture's camera sees them; and tells its camera from there."""
+    flat = torch.randn(2, 17, 3, generator=torch.Generator().manual_seed(0)) * 0.5
+    camera = torch.tensor([[0.8, 0.1, -0.2], [0.7, 0.0, 0.3]])
+    centres, sides = np.array([[250.0, 130.0], [500.0, 300.0]]), np.array([180.0, 240.0])
+    lens = Lens.of(centres, sides, (640, 480), 700.0)
+    places = lens.places(camera)
+    for row in range(2):
+        moved = (flat[row] + places[row]).numpy()
+        strong = moved[:, :2] * (1, -1) * 700.0 / -moved[:, 2:] + (320, 240)
+        np.testing.assert_allclose(
+            estimate.in_picture(lens(flat, camera)[row], centres[row], sides[row]), strong, atol=1e-2
+        )
+    assert places[0, 2].item() == pytest.approx(-700 / (0.8 * 90))
+    torch.testing.assert_close(lens.likeness(flat, lens(flat, camera)), camera, atol=1e-4, rtol=0)
+    level = flat * torch.tensor([1, 1, 0])
+    torch.testing.assert_close(lens(level, camera), weak_perspective(level, camera), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("place", [(-2.5, 0.4, -6.0), (1.0, -2.0, -5.0)])
@@ -59,7 +66,7 @@ def test_a_body_aside_is_turned_to_be_seen_as_the_crop_has_it(place):
     body, (width, height), focal = BodyModel.load(coarse=True), (640, 480), 500.0
     pose, there = rotation_matrices(torch.from_numpy(limit_poses(1, 2))), torch.tensor(place)
     crop = torch.tensor([width / 2 + focal * there[0] / -there[2], height / 2 - focal * there[1] / -there[2]])
-    turn = torch.from_numpy(estimate.line_of_sight(crop.numpy().astype(float), (width, height), focal))
+    turn = Lens.of(crop.numpy()[None], np.array([100.0]), (width, height), focal).turns[0]
     torch.testing.assert_close(turn @ torch.tensor([0, 0, -1.0]), there / there.norm(), atol=1e-5, rtol=0)
 
     def seen(rotations: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
