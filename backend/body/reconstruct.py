@@ -19,10 +19,10 @@ from .bodynet.estimate import estimate as by_bodynet
 from .bodynet.network import BodyNet
 from .bodynet.surface import Surface
 from .detect import Person, people
-from .lasor.camera import Lens, likeness, weak_perspective
+from .lasor.camera import Lens
 from .lasor.estimate import Sight, in_picture, sight
 from .lasor.network import Lasor
-from .lasor.person import Estimate
+from .lasor.person import Estimate, joined, rows_of, through, with_shape
 from .lasor.proxy import crop, told_by
 from .lasor.refine import Refiner
 from .lasor.synthesis import TARGET
@@ -71,44 +71,6 @@ def plausible(estimate: Estimate, found: Tensor) -> Estimate:
     mean, seen = torch.from_numpy(ranges[0][0]).float(), found[:, FACE:].mean(1, keepdim=True)
     betas = estimate.betas.clamp(torch.from_numpy(low), torch.from_numpy(high))
     return with_shape(estimate, torch.lerp(mean.expand_as(betas), betas.float(), seen))
-
-
-@torch.no_grad()
-def with_shape(estimate: Estimate, betas: Tensor, lens: Lens | None = None) -> Estimate:
-    """Of other shapes (B, 10) or (10,), through cameras that see their keypoints where they were.
-
-    lens: what the estimate is seen through; none for those of a camera that looks straight at them.
-    """
-    model = BodyModel.load(coarse=True)
-    seen = (lens or weak_perspective)(model.keypoints(*model(estimate.betas, estimate.rotations)), estimate.camera)
-    betas = betas.expand_as(estimate.betas)
-    points = model.keypoints(*model(betas, estimate.rotations))
-    return Estimate((lens.likeness if lens else likeness)(points, seen), estimate.rotations, betas)
-
-
-@torch.no_grad()
-def through(lens: Lens, estimate: Estimate) -> Estimate:
-    """Estimates of a camera that looks straight at each body, in the space of the photograph's own.
-
-    Its keypoints are seen as nearly as can be where they were.
-    """
-    model = BodyModel.load(coarse=True)
-    seen = weak_perspective(model.keypoints(*model(estimate.betas, estimate.rotations)), estimate.camera)
-    rotations = estimate.rotations.clone()
-    rotations[:, 0] = lens.turns @ rotations[:, 0]
-    points = model.keypoints(*model(estimate.betas, rotations))
-    return Estimate(lens.likeness(points, seen), rotations, estimate.betas)
-
-
-def rows_of(estimate: Estimate, rows: list[int]) -> Estimate:
-    """Those of several people who have these numbers."""
-    return Estimate(estimate.camera[rows], estimate.rotations[rows], estimate.betas[rows])
-
-
-def joined(parts: Sequence[Estimate]) -> Estimate:
-    """Estimates of several people as one, in their order."""
-    columns = ([getattr(part, name) for part in parts] for name in ("camera", "rotations", "betas"))
-    return Estimate(*(torch.cat(column) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -213,7 +175,7 @@ def reconstruct(found: list[Person], number: int, networks: Networks, focal: flo
     person = found[number]
     height, width = person.mask.shape
     seen = sight(person.mask, person.points, person.confidence)
-    lens = Lens.of(seen.centre[None], np.array([seen.side]), (width, height), focal)
+    lens = Lens.of(torch.from_numpy(seen.centre)[None], torch.tensor([seen.side]), (width, height), focal)
     estimate, (surface,) = networks(seen.proxy)
     estimate = through(lens, estimate)
     if refine:

@@ -18,22 +18,10 @@ from .data import JOINT_NAMES
 from .detect import Person, people_if_any
 from .lasor.camera import Lens
 from .lasor.estimate import Sight, sight
-from .lasor.person import Estimate
+from .lasor.person import Estimate, joined, rows_of, through, with_shape
 from .lasor.refine import Refiner
 from .model import KEYPOINTS, BodyModel
-from .reconstruct import (
-    Body,
-    Networks,
-    Progress,
-    asked,
-    evidence,
-    joined,
-    load_networks,
-    outlined,
-    rows_of,
-    through,
-    with_shape,
-)
+from .reconstruct import Body, Networks, Progress, asked, evidence, load_networks, outlined
 from .smoothing import smooth_curves, smooth_rotations
 from .tracking import USUAL_FPS, Sighting, Track, Tracker
 
@@ -223,7 +211,8 @@ class _Looks:
             raise PenumbraError("The person is too small in the picture.", "Choose a larger picture of the person.")
         rest = tracks[:number] + tracks[number + 1 :]
         others = [[track.sightings[frame] for track in rest if frame in track.sightings] for frame in frames]
-        centres, sides = (np.array([getattr(one, name) for one in sights.values()]) for name in ("centre", "side"))
+        centres = torch.from_numpy(np.stack([found.centre for found in sights.values()]))
+        sides = torch.tensor([found.side for found in sights.values()])
         lens = Lens.of(centres, sides, footage.size, footage.focal)
         return cls(np.array(frames), [mine[frame] for frame in frames], others, lens)
 
@@ -263,8 +252,7 @@ class _Looks:
             others = [seen.person.mask for seen in self.others[row]] or [np.zeros_like(person.mask)]
             facts.append(evidence(self.sight(row), person, np.max(others, 0)))
         seen = (torch.cat(column) for column in zip(*facts, strict=True))
-        lens = Lens(self.lens.centre[rows], self.lens.focal[rows])
-        return refiner(rows_of(start, rows), *seen, lens, keep_shape=keep_shape)
+        return refiner(rows_of(start, rows), *seen, self.lens.rows(rows), keep_shape=keep_shape)
 
     def _batches(self, progress: Callable[[float], None]):
         for start in range(0, len(self.frames), BATCH):
@@ -296,8 +284,8 @@ def _measured(looks: _Looks, estimates: Estimate) -> Measured:
 
 
 def _body(looks: _Looks, estimates: Estimate, measured: Measured, row: int) -> Body:
-    one, lens = rows_of(estimates, [row]), Lens(looks.lens.centre[[row]], looks.lens.focal[[row]])
-    outline = outlined(one, lens, looks.sight(row))
+    one = rows_of(estimates, [row])
+    outline = outlined(one, looks.lens.rows([row]), looks.sight(row))
     place = measured.pelvis[row] + measured.origin
     return Body(one.betas[0].numpy(), measured.rotations[row].astype(np.float32), place, outline)
 

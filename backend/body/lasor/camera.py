@@ -31,14 +31,18 @@ class Lens:
     focal: Tensor
 
     @classmethod
-    def of(cls, centres: np.ndarray, sides: np.ndarray, size: tuple[int, int], focal: float) -> Lens:
+    def of(cls, centres: Tensor, sides: Tensor, size: tuple[int, int], focal: float | Tensor) -> Lens:
         """centres (B, 2) and sides (B,) of the crops: pixels of a picture of `size` (width, height), y down.
 
-        focal: pixels; the axis meets the picture's centre.
+        focal: pixels, or (B,) of them; the axis meets the picture's centre.
         """
-        half = torch.from_numpy(sides / 2).float()
-        aside = torch.from_numpy((centres - np.array(size) / 2) * (1, -1)).float()
+        half = sides / 2
+        aside = (centres - centres.new_tensor(size) / 2) * centres.new_tensor([1.0, -1.0])
         return cls(aside / half[:, None], focal / half)
+
+    def rows(self, rows: list[int]) -> Lens:
+        """Of those of the crops that have these numbers."""
+        return Lens(self.centre[rows], self.focal[rows])
 
     def __call__(self, points: Tensor, camera: Tensor) -> Tensor:
         scale, centre = camera[:, None, :1], self.centre[:, None]

@@ -13,16 +13,17 @@ import torch.nn.functional as F
 
 from .. import metrics
 from ..model import BodyModel
-from .camera import to_pixels, weak_perspective
+from .camera import Lens, Projection, to_pixels, weak_perspective
 from .lifter import Lifter
 from .network import Lasor
-from .person import Estimate, estimate_of
+from .person import Estimate, estimate_of, through
 from .proxy import SIZE, peaks, told_by
 from .raster import coverage
 from .refine import Refiner
 from .synthesis import TARGET, Batch, Synthesis, Synthesizer
 
-Method = Callable[[Batch], Estimate]
+Method = Callable[[Batch], tuple[Estimate, Projection]]
+"""Of what is seen, the bodies, and what they are seen through."""
 
 _WHOLE = Synthesis()
 # What a test hides and disturbs, from nothing to everything that training knows.
@@ -43,38 +44,39 @@ COLUMNS = {
 
 def by_network(network: Lasor) -> Method:
     """The network as it is in use."""
-    return lambda batch: network(batch.proxy)
+    return lambda batch: (network(batch.proxy), weak_perspective)
 
 
 def by_refinement(network: Lasor) -> Method:
-    """The network's estimate, fitted to what the proxy shows; that something is before the person is not known."""
+    """The network's estimate, fitted through the known lens to what the proxy shows; that something is before the
+    person is not known."""
     refiner = Refiner(BodyModel.load(coarse=True))
 
     @torch.inference_mode(False)
-    def method(batch: Batch) -> Estimate:
-        proxy = batch.proxy.clone()
-        estimate = network(proxy)
+    def method(batch: Batch) -> tuple[Estimate, Projection]:
+        proxy, lens = batch.proxy.clone(), Lens(batch.lens.centre.clone(), batch.lens.focal.clone())
+        estimate = through(lens, network(proxy))
         points, found = peaks(proxy[:, 1:])
         mask = F.interpolate(proxy[:, :1], (TARGET, TARGET), mode="area")[:, 0]
         start = Estimate(*(x.detach() for x in (estimate.camera, estimate.rotations, estimate.betas)))
-        return refiner(start, points, found, mask, torch.zeros_like(mask))
+        return refiner(start, points, found, mask, torch.zeros_like(mask), lens), lens
 
     return method
 
 
 def by_mean(network: Lasor) -> Method:
     """The mean person, whatever is seen: what the figures mean."""
-    return lambda batch: network.mean_estimate(len(batch.proxy))
+    return lambda batch: (network.mean_estimate(len(batch.proxy)), weak_perspective)
 
 
 def by_lifter(network: Lasor) -> Method:
     """What keypoints alone tell, before the encoder adds what the silhouette does."""
-    return lambda batch: network.first_estimate(batch.proxy)
+    return lambda batch: (network.first_estimate(batch.proxy), weak_perspective)
 
 
 def by_points(lifter: Lifter) -> Method:
     """The same of a lifter by itself."""
-    return lambda batch: estimate_of(lifter(*told_by(batch.proxy)))
+    return lambda batch: (estimate_of(lifter(*told_by(batch.proxy))), weak_perspective)
 
 
 @torch.inference_mode()
@@ -100,7 +102,8 @@ def evaluate(
         for start in range(0, count, 20):
             batch = synthesizer.batch(min(20, count - start), plan, random, size)
             for name, method in methods.items():
-                for metric, values in measure(method(batch), batch, coarse, body).items():
+                estimate, project = method(batch)
+                for metric, values in measure(estimate, project, batch, coarse, body).items():
                     errors[name][metric].append(values)
         for name, measured in errors.items():
             means = {metric: float(np.concatenate(values).mean()) for metric, values in measured.items()}
@@ -108,7 +111,9 @@ def evaluate(
     return rows
 
 
-def measure(estimate: Estimate, batch: Batch, coarse: BodyModel, body: BodyModel) -> dict[str, np.ndarray]:
+def measure(
+    estimate: Estimate, project: Projection, batch: Batch, coarse: BodyModel, body: BodyModel
+) -> dict[str, np.ndarray]:
     """(B,) of each metric of COLUMNS. Silhouettes are compared with the whole person's, 128 × 128."""
     vertices, joints = (x.cpu() for x in body(estimate.betas, estimate.rotations))
     true_vertices, true_joints = body(batch.betas, batch.rotations)
@@ -116,7 +121,7 @@ def measure(estimate: Estimate, batch: Batch, coarse: BodyModel, body: BodyModel
     true = body.keypoints(true_vertices, true_joints, "lsp14").numpy()
     neutral, true_neutral = (body(b, torch.zeros(len(b), 24, 3))[0].numpy() for b in (estimate.betas, batch.betas))
     outline, _ = coarse(estimate.betas, estimate.rotations)
-    mask = coverage(to_pixels(weak_perspective(outline, estimate.camera), TARGET), coarse.faces, TARGET)
+    mask = coverage(to_pixels(project(outline, estimate.camera), TARGET), coarse.faces, TARGET)
     return {
         "pa_mpjpe_mm": 1000 * metrics.pa_mpjpe(found, true),
         "pve_pa_mm": 1000 * metrics.pve_pa(vertices.numpy(), true_vertices.numpy()),

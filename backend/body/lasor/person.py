@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..model import BodyModel
 from ..rotations import matrices_from_six, rotation_matrices, six_from_matrices
+from .camera import Lens, likeness, weak_perspective
 
 CAMERA, POSE, SHAPE = 3, 24 * 6, 10
 NUMBERS = CAMERA + POSE + SHAPE
@@ -38,3 +40,41 @@ def mean_numbers(poses: np.ndarray, body: BodyModel) -> Tensor:
     rotations[0] = torch.eye(3)
     betas = torch.from_numpy(body.body.shape_range()[0])
     return torch.cat([torch.tensor(FIRST_CAMERA), six_from_matrices(rotations).flatten(), betas.float()])
+
+
+@torch.no_grad()
+def with_shape(estimate: Estimate, betas: Tensor, lens: Lens | None = None) -> Estimate:
+    """Of other shapes (B, 10) or (10,), through cameras that see their keypoints where they were.
+
+    lens: what the estimate is seen through; none for those of a camera that looks straight at them.
+    """
+    model = BodyModel.load(coarse=True)
+    seen = (lens or weak_perspective)(model.keypoints(*model(estimate.betas, estimate.rotations)), estimate.camera)
+    betas = betas.expand_as(estimate.betas)
+    points = model.keypoints(*model(betas, estimate.rotations))
+    return Estimate((lens.likeness if lens else likeness)(points, seen), estimate.rotations, betas)
+
+
+@torch.no_grad()
+def through(lens: Lens, estimate: Estimate) -> Estimate:
+    """Estimates of a camera that looks straight at each body, in the space of the photograph's own.
+
+    Its keypoints are seen as nearly as can be where they were.
+    """
+    model = BodyModel.load(coarse=True)
+    seen = weak_perspective(model.keypoints(*model(estimate.betas, estimate.rotations)), estimate.camera)
+    rotations = estimate.rotations.clone()
+    rotations[:, 0] = lens.turns @ rotations[:, 0]
+    points = model.keypoints(*model(estimate.betas, rotations))
+    return Estimate(lens.likeness(points, seen), rotations, estimate.betas)
+
+
+def rows_of(estimate: Estimate, rows: list[int]) -> Estimate:
+    """Those of several people who have these numbers."""
+    return Estimate(estimate.camera[rows], estimate.rotations[rows], estimate.betas[rows])
+
+
+def joined(parts: Sequence[Estimate]) -> Estimate:
+    """Estimates of several people as one, in their order."""
+    columns = ([getattr(part, name) for part in parts] for name in ("camera", "rotations", "betas"))
+    return Estimate(*(torch.cat(column) for column in columns))

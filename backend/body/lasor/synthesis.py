@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..model import BodyModel
 from ..rotations import rotation_matrices
-from .camera import from_pixels, perspective
+from .camera import Lens, from_pixels, perspective
 from .proxy import MARGIN, SIZE, box_of, crop, heatmaps, into_crop
 from .raster import coverage, face_buffer
 
@@ -88,7 +88,8 @@ PAPER = Synthesis(tumbled=0.0, spread=1.5, children=0.0, distance=(42.0, 42.0), 
 class Batch:
     """proxy (B, 18, S, S); betas (B, 10); rotations (B, 24, 3, 3), the first towards the camera; vertices (B, C, 3) of
     the coarse body and joints (B, 14, 3), metres, the body's origin at zero; keypoints (B, 17, 2) normalised, exact;
-    seen (B, 17) 1 or 0; silhouette (B, 128, 128): the whole person's, with nothing before it.
+    seen (B, 17) 1 or 0; silhouette (B, 128, 128): the whole person's, with nothing before it. lens: that they are seen
+    through, which no network is told.
     """
 
     proxy: Tensor
@@ -99,6 +100,7 @@ class Batch:
     keypoints: Tensor
     seen: Tensor
     silhouette: Tensor
+    lens: Lens
 
 
 class Synthesizer:
@@ -125,7 +127,8 @@ class Synthesizer:
         rotations, betas = self.people(2 * count, plan, random)
         vertices, joints = self.body(betas, rotations)
         keypoints = self.body.keypoints(vertices, joints)
-        parts, other, pixels = self._picture(vertices, keypoints, count, plan, random, size)
+        place, focal = self.placed(count, plan, random, size)
+        parts, other, pixels = self._picture(vertices, keypoints, place, focal, plan, random, size)
         whole = parts >= 0
         cut = whole & ~other  # equation 2: S = S1 − S1 · S2
         seen = self._inside(pixels, ~other)
@@ -137,7 +140,7 @@ class Synthesizer:
         centre = centre + plan.centre * self._even(random, count, 2) * (side / SIZE)[:, None]  # pixels of the picture
         layers = torch.stack([whole.float(), cut.float(), parts.float()], 1)
         whole, cut, parts = crop(layers, centre, side, size).unbind(1)
-        pixels = into_crop(pixels, centre, side, size)
+        pixels, lens = into_crop(pixels, centre, side, size), Lens.of(centre, side, (size, size), focal)
         seen = seen & ((pixels > 0) & (pixels < size)).all(2)
         proxy = self._detected(cut > 0.5, parts.round().long(), pixels, seen, plan, random)
         return Batch(
@@ -149,6 +152,7 @@ class Synthesizer:
             from_pixels(pixels, size),
             seen.float(),
             F.interpolate(whole[:, None], (TARGET, TARGET), mode="area")[:, 0],
+            lens,
         )
 
     def people(self, count: int, plan: Synthesis, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -166,10 +170,17 @@ class Synthesizer:
         return rotations, betas
 
     def _picture(
-        self, vertices: Tensor, keypoints: Tensor, count: int, plan: Synthesis, random: torch.Generator, size: int
+        self,
+        vertices: Tensor,
+        keypoints: Tensor,
+        place: Tensor,
+        focal: Tensor,
+        plan: Synthesis,
+        random: torch.Generator,
+        size: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Parts (B, S, S), −1 outside; the other person's mask (B, S, S); keypoints (B, 17, 2) pixels."""
-        place, focal = self.placed(count, plan, random, size)
+        count = len(place)
         aside = self._even(random, count)
         step = torch.stack(
             [aside.sign() * (0.1 + aside.abs() * (plan.shift[0] - 0.1)), 0.1 * self._even(random, count)], 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from backend.body.lasor import evaluate, lifting, network, proxy, train
-from backend.body.lasor.camera import from_pixels, perspective, to_pixels, weak_perspective
+from backend.body.lasor.camera import Lens, from_pixels, perspective, to_pixels, weak_perspective
 from backend.body.lasor.lifter import Lifter
 from backend.body.lasor.losses import WEIGHTS, Losses
 from backend.body.lasor.network import Lasor, LasorConfig
@@ -384,17 +384,13 @@ def test_training_learns_and_writes_what_can_be_loaded(tmp_path):
 
 
 def test_evaluation_knows_the_truth_from_the_mean(synthesizer):
-    def truth(batch: Batch) -> Estimate:
-        flat = synthesizer.body.keypoints(*synthesizer.body(batch.betas, batch.rotations))[..., :2]
-        a, b = (x - x.mean(1, keepdim=True) for x in (flat, batch.keypoints))
-        scale = ((a * b).sum((1, 2)) / a.square().sum((1, 2)))[:, None]
-        return Estimate(
-            torch.cat([scale, batch.keypoints.mean(1) / scale - flat.mean(1)], 1), batch.rotations, batch.betas
-        )
+    def truth(batch: Batch) -> tuple[Estimate, Lens]:
+        points = synthesizer.body.keypoints(*synthesizer.body(batch.betas, batch.rotations))
+        return Estimate(batch.lens.likeness(points, batch.keypoints), batch.rotations, batch.betas), batch.lens
 
     methods = {"truth": truth, "mean": evaluate.by_mean(Lasor(TINY))}
-    far = {"exact 2D": dataclasses.replace(Synthesis().clear(), distance=(42.0, 42.0))}
-    right, mean = evaluate.evaluate(methods, limit_poses(20, 0), far, 4)
+    near = {"exact 2D": dataclasses.replace(Synthesis().clear(), distance=(2.0, 2.5))}
+    right, mean = evaluate.evaluate(methods, limit_poses(20, 0), near, 4)
     assert right["images"] == 4
     assert right["pa_mpjpe_mm"] < 0.1 > right["pve_pa_mm"]
     assert right["pve_t_sc_mm"] < 0.1

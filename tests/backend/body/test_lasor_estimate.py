@@ -45,14 +45,14 @@ def test_the_picture_s_camera_sees_the_estimate():
     """A lens shows points, near and far, where the picture's camera sees them; and tells its camera from there."""
     flat = torch.randn(2, 17, 3, generator=torch.Generator().manual_seed(0)) * 0.5
     camera = torch.tensor([[0.8, 0.1, -0.2], [0.7, 0.0, 0.3]])
-    centres, sides = np.array([[250.0, 130.0], [500.0, 300.0]]), np.array([180.0, 240.0])
+    centres, sides = torch.tensor([[250.0, 130.0], [500.0, 300.0]]), torch.tensor([180.0, 240.0])
     lens = Lens.of(centres, sides, (640, 480), 700.0)
     places = lens.places(camera)
     for row in range(2):
         moved = (flat[row] + places[row]).numpy()
         strong = moved[:, :2] * (1, -1) * 700.0 / -moved[:, 2:] + (320, 240)
         np.testing.assert_allclose(
-            estimate.in_picture(lens(flat, camera)[row], centres[row], sides[row]), strong, atol=1e-2
+            estimate.in_picture(lens(flat, camera)[row], centres[row].numpy(), sides[row].item()), strong, atol=1e-2
         )
     assert places[0, 2].item() == pytest.approx(-700 / (0.8 * 90))
     torch.testing.assert_close(lens.likeness(flat, lens(flat, camera)), camera, atol=1e-4, rtol=0)
@@ -66,7 +66,7 @@ def test_a_body_aside_is_turned_to_be_seen_as_the_crop_has_it(place):
     body, (width, height), focal = BodyModel.load(coarse=True), (640, 480), 500.0
     pose, there = rotation_matrices(torch.from_numpy(limit_poses(1, 2))), torch.tensor(place)
     crop = torch.tensor([width / 2 + focal * there[0] / -there[2], height / 2 - focal * there[1] / -there[2]])
-    turn = Lens.of(crop.numpy()[None], np.array([100.0]), (width, height), focal).turns[0]
+    turn = Lens.of(crop[None], torch.tensor([100.0]), (width, height), focal).turns[0]
     torch.testing.assert_close(turn @ torch.tensor([0, 0, -1.0]), there / there.norm(), atol=1e-5, rtol=0)
 
     def seen(rotations: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
