@@ -2,7 +2,8 @@
 """Measures Import Body on photographs: rendered people, clothed and lit, whom MediaPipe has to find first.
 
 Of people, poses and lights nothing was trained on. Beside LASOR's errors stand those that it would have if what
-MediaPipe tells of the picture were exact, and how far MediaPipe's keypoints are off.
+MediaPipe tells of the picture were exact, or if the lens, which EXIF data tell, were not known; and how far MediaPipe's
+keypoints are off.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from backend.body.lasor.raster import coverage
 from backend.body.model import BodyModel
 from backend.body.poses import pose_bank
 from backend.body.reconstruct import Body, Networks, load_networks, reconstruct
+from backend.photograph import USUAL
 from backend.protocol import PenumbraError
 from scripts.rendered_people import CONDITIONS, FRAME, Scene, scenes
 
@@ -77,14 +79,16 @@ def _measured(
     for number, scene in enumerate(pictures):
         found = people_if_any(scene.picture)
         at = scene.shown_by(found)
-        methods: dict[str, tuple[list[Person], int | None, bool]] = {
-            "LASOR": (found, at, False),
-            "LASOR, refined": (found, at, True),
-            "LASOR, told exactly": ([scene.exactly_seen()], 0, False),
-            "LASOR, told exactly, refined": ([scene.exactly_seen()], 0, True),
+        exact, guess = [scene.exactly_seen()], USUAL * max(FRAME)
+        methods: dict[str, tuple[list[Person], int | None, float, bool]] = {
+            "LASOR": (found, at, scene.focal, False),
+            "LASOR, refined": (found, at, scene.focal, True),
+            "LASOR, refined, the lens unknown": (found, at, guess, True),
+            "LASOR, told exactly": (exact, 0, scene.focal, False),
+            "LASOR, told exactly, refined": (exact, 0, scene.focal, True),
         }
-        for name, (people, who, refine) in methods.items():
-            body = tried(people, who, networks, scene.focal, refine)
+        for name, (people, who, focal, refine) in methods.items():
+            body = tried(people, who, networks, focal, refine)
             errors[name]["found"].append(float(body is not None))
             if body is not None:
                 for metric, value in _errors(body, scene, model).items():
