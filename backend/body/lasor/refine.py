@@ -19,7 +19,7 @@ RATE = 0.01
 SOFTNESS = 1.0  # pixels of 128
 # Of the energy: keypoints as the mean absolute distance in the crop's half-sides, silhouette as the mean square of what
 # differs; and what keeps the body near the regressor's, as means of squares.
-KEYPOINTS, SILHOUETTE, POSE, SHAPE = 1.0, 4.0, 60.0, 0.05
+KEYPOINTS, SILHOUETTE, POSE, SHAPE = 1.0, 4.0, 20.0, 0.05
 
 
 class Refiner:
