@@ -23,6 +23,7 @@ ROOM = 1.25  # the crop's side over the circle's diameter; MediaPipe's own
 SAME = 0.35  # of the larger radius: circles whose centres are nearer belong to one person
 ASTRAY = 0.5  # of the radius: hips found farther from the circle's centre are another person's
 TWICE = 0.7  # of the smaller silhouette: who shares as much was found twice
+BESIDE = 0.02  # of the silhouette's longer side: points farther from it than so are hidden, or wrong
 LEAST_RADIUS = 12.0  # pixels
 _DETECTOR = """
 input_stream: "image"
@@ -36,7 +37,7 @@ class Person:
     """What is seen of one person.
 
     mask: (H, W) float32 in [0, 1], without what is hidden. points: (17, 2) pixels, x first, COCO's order.
-    confidence: (17,) in [0, 1]; 0 where another person or the picture's end hides the point.
+    confidence: (17,) in [0, 1]; 0 where another person, a thing or the picture's end hides the point.
     """
 
     mask: np.ndarray
@@ -75,7 +76,8 @@ def people_if_any(picture: np.ndarray, shares: np.ndarray = SHARES) -> list[Pers
 
 
 def separated(found: list[Person]) -> list[Person]:
-    """Each pixel left to the person who claims it most, and points behind others without confidence.
+    """Each pixel left to the person who claims it most, and points behind others, or away from what is left of the
+    person, without confidence.
 
     Of two findings of one person, the first stays.
     """
@@ -92,9 +94,18 @@ def separated(found: list[Person]) -> list[Person]:
         column, row = np.floor(person.points).astype(int).T
         height, width = mask.shape
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        hidden = others[row.clip(0, height - 1), column.clip(0, width - 1)]
+        hidden = (others | _away(mask))[row.clip(0, height - 1), column.clip(0, width - 1)]
         result.append(replace(person, mask=mask, confidence=person.confidence * inside * ~hidden))
     return [person for person in result if (person.mask > 0.5).any()]
+
+
+def _away(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool: where no point of a person with this silhouette can be seen."""
+    rows, columns = np.nonzero(mask > 0.5)
+    if not len(rows):
+        return np.ones(mask.shape, bool)
+    distance = cv2.distanceTransform((mask <= 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance > 1 + BESIDE * max(np.ptp(rows), np.ptp(columns))
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
