@@ -71,7 +71,12 @@ def main() -> int:
         default=0.0,
         help="focal length in longer sides of the picture; else the photograph's own",
     )
-    body.add_argument("--refine", action="store_true", help="fit the body to silhouette and keypoints, seconds more")
+    body.add_argument(
+        "--refine",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="fit the body to silhouette and keypoints, seconds more",
+    )
     body.add_argument(
         "--method", choices=tuple(BODY_METHODS), default="lasor", help="both: LASOR, corrected by BodyNet's voxels"
     )
@@ -86,7 +91,12 @@ def main() -> int:
         metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"),
         help="around the object, in fractions of the picture; its outline is then found by GrabCut",
     )
-    thing.add_argument("--refine", action="store_true", help="fit shape, albedo, light and camera to the picture")
+    thing.add_argument(
+        "--refine",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="fit shape, albedo, light and camera to the picture, seconds more",
+    )
     arguments = parser.parse_args()
     if arguments.command == "doctor":  # which must work where the others cannot be imported
         from . import doctor
