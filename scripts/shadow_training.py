@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictors", type=Path, help="weights of the stage before, for stages 2 and 3")
     parser.add_argument("--stable-diffusion", type=Path, help="stage 3 on this folder instead of the small model")
     parser.add_argument("--size", type=int, help="pixels a side (128, or 512 on Stable Diffusion)")
-    parser.add_argument("--batch", type=int, default=8, help="examples; of stage 1's, masks learn from eight")
+    parser.add_argument("--batch", type=int, default=8, help="examples; of stage 1's, masks learn from four")
     parser.add_argument("--rate", type=float, help="learning rate")
     parser.add_argument("--workers", type=int, default=1, help="threads that prepare batches")
     parser.add_argument(

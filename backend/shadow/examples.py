@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Training batches of shadow tuples: resized, mirrored, re-exposed, with exact points or with guessed ones."""
+"""Training batches of shadow tuples: resized, cropped, mirrored, re-exposed, with exact points or with guessed ones."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from .tuples import ShadowTuple
 from .viewpoint import estimate, pinhole
 
 GUESSED = 0.5  # share of examples whose points are those of a lone photograph, as in use
+CROPPED = 0.5  # share of examples that show a part of their picture
+LEAST_CROP = 0.6  # of the picture's side
 NO_RATIO = 0.02  # linear composite below which a picture's ratio says nothing
 
 
@@ -51,7 +53,7 @@ def example(one: ShadowTuple, size: int, random: np.random.Generator | None = No
     ratio = _small(one.ratio, size) if one.ratio is not None else _ratio(composite, target, object_)
     light = np.zeros(3, np.float32) if one.light is None else one.light
     if random is not None:
-        gain = np.exp(random.normal(0, 0.25) + random.normal(0, 0.05, 3)).astype(np.float32)
+        gain = np.exp(random.normal(0, 0.25) + random.normal(0, 0.1, 3)).astype(np.float32)
         composite, target = (srgb_encode(np.clip(srgb_decode(i) * gain, 0, 1)) for i in (composite, target))
     arrays = {
         "composite": composite.transpose(2, 0, 1),
@@ -64,9 +66,34 @@ def example(one: ShadowTuple, size: int, random: np.random.Generator | None = No
         "light": light,
         "known": np.float32(one.light is not None),
     }
+    if random is not None and random.random() < CROPPED:
+        arrays = cropped(arrays, random)
     if random is not None and random.random() < 0.5:
         arrays = mirrored(arrays)
     return arrays
+
+
+def cropped(arrays: dict, random: np.random.Generator) -> dict:
+    """A square part of the picture that holds the object, enlarged to the picture's size; space stays as it is."""
+    size = arrays["object"].shape[-1]
+    rows, columns = np.nonzero(arrays["object"][0])
+    if not len(rows):  # too thin for this size
+        return arrays
+    low, high = np.array([rows.min(), columns.min()]), np.array([rows.max(), columns.max()]) + 1
+    side = int(random.integers(max(int(LEAST_CROP * size), int((high - low).max())), size + 1))
+    top, left = (
+        int(random.integers(max(0, b - side), min(a, size - side) + 1)) for a, b in zip(low, high, strict=True)
+    )
+
+    def part(name: str, image: np.ndarray) -> np.ndarray:
+        exact = name in ("object", "shadow", "points", "valid")
+        inside = np.ascontiguousarray(image[:, top : top + side, left : left + side].transpose(1, 2, 0))
+        enlarged = cv2.resize(
+            inside.astype(np.float32), (size, size), interpolation=cv2.INTER_NEAREST if exact else cv2.INTER_LINEAR
+        )
+        return enlarged.reshape(size, size, -1).transpose(2, 0, 1)
+
+    return {name: part(name, a) if np.ndim(a) == 3 else a for name, a in arrays.items()}
 
 
 def mirrored(arrays: dict) -> dict:

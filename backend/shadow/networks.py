@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..shading.panorama import LUMINANCE
 from ..weights import NetworkConfig
 from .prior import SIDE, soft_prior
 
 HINT = 7
+SURFACE = 6
 SEEN = 128  # pixels a side that the predictors see, whatever the generator's are
 CUES = 4
 FEATURE = 256  # of the light predictor, which the quality estimator reads
@@ -27,7 +29,8 @@ FEATURE = 256  # of the light predictor, which the quality estimator reads
 class PredictorConfig(NetworkConfig):
     """depths, widths: of the ConvNeXt. coarse, fine: channels of the mask correctors. quality: of its encoder.
 
-    The default is the paper's: ConvNeXt-Small, a 64-channel quality encoder.
+    surface: whether the light predictor sees beside H what a light's direction can be read from without learning
+    geometry first, see `surface` (ours). The default is the paper's: ConvNeXt-Small, a 64-channel quality encoder.
     """
 
     depths: tuple[int, ...] = (3, 3, 27, 3)
@@ -35,9 +38,10 @@ class PredictorConfig(NetworkConfig):
     coarse: int = 64
     fine: int = 48
     quality: int = 64
+    surface: bool = False
 
 
-BUNDLED = PredictorConfig(depths=(2, 2, 5, 2), widths=(32, 64, 128, 192), coarse=32, fine=16)
+BUNDLED = PredictorConfig(depths=(2, 2, 5, 2), widths=(32, 64, 128, 192), coarse=32, fine=16, surface=True)
 
 
 def hint(composite: Tensor, mask: Tensor, points: Tensor, valid: Tensor) -> Tensor:
@@ -77,13 +81,39 @@ class _Block(nn.Module):
         return x + self.scale * self.body(x)
 
 
+def surface(h: Tensor) -> Tensor:
+    """(B, 6, H, W) of H: unit normals of its point map, camera space, and the same times the picture's luminance.
+
+    0 where a pixel has no point. Of the neighbours on either side the nearer one tells the slope, as at an object's
+    outline the other one is of something behind.
+    """
+    valid = (h[:, 4:] != 0).any(1, keepdim=True)
+    points = h[:, 4:].float().sinh()  # undoes the bending of `hint`
+    normal = torch.linalg.cross(_slope(points, valid, 2), _slope(points, valid, 3), dim=1)
+    normal = F.normalize(normal, dim=1) * valid
+    luminance = torch.einsum("bchw,c->bhw", h[:, :3].float() / 2 + 0.5, normal.new_tensor(LUMINANCE)).square()[:, None]
+    return torch.cat([normal, normal * luminance], 1)
+
+
+def _slope(points: Tensor, valid: Tensor, axis: int) -> Tensor:
+    """From each point to the next one along an axis of the picture, by the neighbour that is nearer; 0 without one."""
+    step = points.diff(dim=axis)
+    there = valid.narrow(axis, 1, step.shape[axis]) & valid.narrow(axis, 0, step.shape[axis])
+    far = step.square().sum(1, keepdim=True).masked_fill(~there, torch.inf)
+    after, before = ((0, 0, 0, 1), (0, 0, 1, 0)) if axis == 2 else ((0, 1, 0, 0), (1, 0, 0, 0))
+    far_after, far_before = (F.pad(far, pad, value=torch.inf) for pad in (after, before))
+    slope = torch.where(far_after <= far_before, F.pad(step, after), F.pad(step, before))
+    return slope * torch.minimum(far_after, far_before).isfinite()
+
+
 class LightPredictor(nn.Module):
     """ConvNeXt, global average pooling and a two-layer MLP (section 3.1): H → direction and 256 features."""
 
     def __init__(self, config: PredictorConfig) -> None:
         super().__init__()
+        self.surface = config.surface
         layers: list[nn.Module] = []
-        before = HINT
+        before = HINT + SURFACE * config.surface
         for stage, (depth, width) in enumerate(zip(config.depths, config.widths, strict=True)):
             size = 2 if stage else 4
             if stage:
@@ -98,8 +128,14 @@ class LightPredictor(nn.Module):
         self.hidden = nn.Linear(before, FEATURE)
         self.out = nn.Linear(FEATURE, 3)
 
+    @property
+    def inner(self) -> list[nn.Module]:
+        """Everything but the first layer and the last."""
+        return [self.body[1:], self.hidden]
+
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3) unit directions and (B, 256) features."""
+        h = torch.cat([h, surface(h)], 1) if self.surface else h
         feature = F.gelu(self.hidden(self.norm(self.body(h).mean((2, 3)))))
         return F.normalize(self.out(feature), dim=1), feature
 
@@ -124,6 +160,11 @@ class Hourglass(nn.Module):
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)
 
+    @property
+    def inner(self) -> list[nn.Module]:
+        """Everything but the first layer and the last."""
+        return [*self.down[0][1:], *self.down[1:], self.up]
+
     def forward(self, x: Tensor) -> Tensor:
         kept = []
         for level, block in enumerate(self.down):
@@ -146,6 +187,11 @@ class MaskCorrector(nn.Module):
         super().__init__()
         self.coarse = Hourglass(1 + 1 + 3, config.coarse, quiet=False)
         self.fine = Hourglass(1 + HINT + 3, config.fine, quiet=True)
+
+    @property
+    def inner(self) -> list[nn.Module]:
+        """Everything but the first layers and the last."""
+        return [*self.coarse.inner, *self.fine.inner]
 
     def forward(self, prior: Tensor, h: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:
         """Logits at full size (B, 1, H, W), corrected and coarse, of the prior (B, 1, 64, 64), H, and light (B, 3)."""
@@ -173,6 +219,11 @@ class QualityEstimator(nn.Module):
         )
         self.light = _head(2 * width + 3 + FEATURE)
         self.mask = _head(2 * width + 3 + CUES)
+
+    @property
+    def inner(self) -> list[nn.Module]:
+        """Everything but the first layers and the last."""
+        return [*self.encoder[1:]]
 
     def forward(self, h: Tensor, mask: Tensor, prior: Tensor, light: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) q of the light and (B,) q of the mask. h and mask at any size, prior (B, 1, 64, 64)."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .. import device as devices
 from ..shading.panorama import LUMINANCE
-from ..training import Learner, RunPlan, data_cards
+from ..training import Learner, MuonAndAdam, RunPlan, data_cards
 from ..weights import save_model
 from . import losses
 from .examples import Batch, collate, example
@@ -47,7 +47,7 @@ class Plan(RunPlan):
     stage: int
     size: int
     batch: int = 8
-    masked: int = 8
+    masked: int = 4
     average: float = 0.999
 
 
@@ -74,10 +74,12 @@ class Trainer(Learner):
         if self.generator is None:
             parts = {name: getattr(predictors, name).requires_grad_(True) for name in TRAINED[plan.stage]}
             network: nn.Module = nn.ModuleDict(parts)
+            inner = [layer for part in parts.values() for layer in part.inner]
+            self.begin(network, MuonAndAdam(network.parameters(), inner, plan.rate))
         else:  # Stable Diffusion's own weights stay as they are
             network = self.generator if self.generator.vae is None else self.generator.added()
-        learned = [p for p in network.parameters() if p.requires_grad]
-        self.begin(network, torch.optim.AdamW(learned, plan.rate, weight_decay=0.01))
+            learned = [p for p in network.parameters() if p.requires_grad]
+            self.begin(network, torch.optim.AdamW(learned, plan.rate, weight_decay=0.01))
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the stage. Returns its losses."""
@@ -235,7 +237,8 @@ pictures that it rendered itself. Licence: GPL-3.0-or-later.
 * Command: `{command}`
 * Stage {stage}: {trainer.run.step} steps of {plan.batch} examples, {plan.size} pixels a side,
   {trainer.run.seconds / 60:.0f} minutes on {devices.describe(trainer.device)}, seed {plan.seed}.
-* AdamW, learning rate {plan.rate:g} falling along a cosine; the weights are a moving average ({plan.average:g}).
+* {"AdamW" if stage == 3 else "Muon and Adam"}, learning rate {plan.rate:g} falling along a cosine; the weights are
+  a moving average ({plan.average:g}).
 * Sizes: {json.dumps(sizes)}
 
 {data_cards(data)}"""

@@ -287,3 +287,21 @@ def test_a_stable_diffusion_folder_drops_in_and_stays_frozen(tmp_path: Path) -> 
     (tmp_path / "vae").rename(tmp_path / "elsewhere")
     with pytest.raises(PenumbraError, match="no folder vae"):
         ShadowGenerator.on_stable_diffusion(tmp_path, SMALL)
+
+
+def test_surfaces_have_the_normals_of_their_points_even_at_an_outline() -> None:
+    """A slope behind a wall that faces the camera, and a hole in it."""
+    row, column = torch.meshgrid(torch.linspace(1, -1, 12), torch.linspace(-1, 1, 12), indexing="ij")
+    points = torch.stack([column, row, -5 + 0.5 * row])
+    points[2, :, 6:] = -2
+    points[:, 3, 3] = 0
+    picture = torch.full((4, 12, 12), 0.5)
+    found = networks.surface(torch.cat([picture, torch.asinh(points)])[None])[0]
+    slope = torch.tensor([0, -0.5, 1]) / torch.tensor([0, -0.5, 1]).norm()
+    there = torch.ones(12, 12, dtype=torch.bool)
+    there[3, 3] = False
+    for toward, where in ((slope, column < 0), (torch.tensor([0, 0, 1.0]), column > 0)):
+        normals = found[:3, where & there].T
+        torch.testing.assert_close(normals, toward.expand_as(normals), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[3:, there], found[:3, there] * 0.75**2)
+    assert (found[:, 3, 3] == 0).all()

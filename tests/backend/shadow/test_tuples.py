@@ -18,7 +18,7 @@ from backend.rays.camera import look_at, perspective, project
 from backend.shading.environments import Environment
 from backend.shading.probe import Sun
 from backend.shadow import things, traced
-from backend.shadow.examples import collate, example, mirrored
+from backend.shadow.examples import collate, cropped, example, mirrored
 from backend.shadow.lamps import Lamp
 from backend.shadow.scenes import ShadowScene
 from backend.shadow.tuples import DESOBA, Desoba, Shards
@@ -174,6 +174,23 @@ def test_a_mirrored_example_is_the_mirrored_scene() -> None:
     np.testing.assert_allclose(
         other["points"][:, row, SIZE - 1 - column], arrays["points"][:, row, column] * [-1, 1, 1]
     )
+
+
+def test_a_cropped_example_holds_its_object_and_every_pixel_its_point() -> None:
+    ramp = np.stack([*np.mgrid[0:SIZE, 0:SIZE], np.zeros((SIZE, SIZE))]).astype(np.float32)
+    object_ = np.zeros((1, SIZE, SIZE), bool)
+    object_[:, 20:50, 60:70] = True
+    arrays = {"composite": ramp, "points": ramp, "object": object_, "light": np.float32([0, 0, 1])}
+    sides = set()
+    for seed in range(20):
+        part = cropped(arrays, np.random.default_rng(seed))
+        step = part["composite"][0].max() - part["composite"][0].min()
+        sides.add(round(float(step)))
+        np.testing.assert_allclose(part["composite"], part["points"], atol=1)
+        assert part["object"].sum() == pytest.approx(300 * (SIZE / (step + 1)) ** 2, rel=0.1)
+        assert (part["light"] == arrays["light"]).all()
+    assert len(sides) > 8
+    assert min(sides) > 0.5 * SIZE
 
 
 def write_desoba(folder: Path, names: tuple[str, ...] = ("a", "b")) -> None:
