@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LEAST_SCALE = 0.01  # half-sides of a crop a metre: nobody is behind the camera, however bad the estimate
 Projection = Callable[[Tensor, Tensor], Tensor]
 """Normalised (B, N, 2) of points (B, N, 3) metres about a body's origin and the camera (B, 3) that was estimated."""
 
@@ -93,7 +94,7 @@ def likeness(points: Tensor, seen: Tensor) -> Tensor:
     """(B, 3) the weak-perspective camera that takes points (B, N, 3) nearest to where they are seen (B, N, 2)."""
     flat = points[..., :2]
     a, b = (x - x.mean(1, keepdim=True) for x in (flat, seen))
-    scale = (a * b).sum((1, 2)) / a.square().sum((1, 2)).clamp(min=1e-8)
+    scale = ((a * b).sum((1, 2)) / a.square().sum((1, 2)).clamp(min=1e-8)).clamp(min=LEAST_SCALE)
     shift = seen.mean(1) / scale[:, None] - flat.mean(1)
     return torch.cat([scale[:, None], shift], 1)
 
