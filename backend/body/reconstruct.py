@@ -169,7 +169,7 @@ def problem_notices(problems: dict[int, PenumbraError]) -> tuple[str, ...]:
     return tuple(f"Person {number + 1}: {problem}" for number, problem in problems.items())
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def reconstruct(found: list[Person], number: int, networks: Networks, focal: float, refine: bool = False) -> Body:
     """The body of one of the people in a picture. Raises PenumbraError where too little is seen of the person."""
     person = found[number]
@@ -180,7 +180,7 @@ def reconstruct(found: list[Person], number: int, networks: Networks, focal: flo
     estimate = through(lens, estimate)
     if refine:
         others = np.max([p.mask for i, p in enumerate(found) if i != number] or [np.zeros_like(person.mask)], 0)
-        estimate = _refined(estimate, lens, seen, person, others)
+        estimate = Refiner(BodyModel.load(coarse=True))(estimate, *evidence(seen, person, others), lens)
     place, turn = lens.places(estimate.camera)[0].numpy(), lens.turns[0].numpy()
     return Body(
         estimate.betas[0].numpy(),
@@ -201,15 +201,6 @@ def _on_processor(estimate: Estimate) -> Estimate:
     return Estimate(estimate.camera.cpu(), estimate.rotations.cpu(), estimate.betas.cpu())
 
 
-@torch.inference_mode(False)
-def _refined(estimate: Estimate, lens: Lens, seen: Sight, person: Person, others: np.ndarray) -> Estimate:
-    """Fitted to what was seen. others: (H, W) coverage by other people."""
-    start = Estimate(estimate.camera.clone(), estimate.rotations.clone(), estimate.betas.clone())
-    lens = Lens(lens.centre.clone(), lens.focal.clone())
-    return Refiner(BodyModel.load(coarse=True))(start, *evidence(seen, person, others), lens)
-
-
-@torch.inference_mode(False)
 def evidence(seen: Sight, person: Person, others: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What a `Refiner` fits a body to: points (1, 17, 2), confidence (1, 17), mask and unknown (1, 128, 128).
 
@@ -219,5 +210,5 @@ def evidence(seen: Sight, person: Person, others: np.ndarray) -> tuple[Tensor, T
     centre, side = torch.from_numpy(seen.centre)[None], torch.tensor([seen.side])
     unknown = 1 - crop(known, centre, side, TARGET)[:, 0]  # beyond the picture as well
     confidence = torch.from_numpy(person.confidence * seen.found).float()[None]
-    mask = F.avg_pool2d(seen.proxy[:, :1].clone(), seen.proxy.shape[-1] // TARGET)[:, 0]
+    mask = F.avg_pool2d(seen.proxy[:, :1], seen.proxy.shape[-1] // TARGET)[:, 0]
     return torch.from_numpy(seen.points)[None].float(), confidence, mask, unknown

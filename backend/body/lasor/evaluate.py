@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from .. import metrics
 from ..model import BodyModel
-from .camera import Lens, Projection, to_pixels, weak_perspective
+from .camera import Projection, to_pixels, weak_perspective
 from .lifter import Lifter
 from .network import Lasor
 from .person import Estimate, estimate_of, through
@@ -52,14 +52,11 @@ def by_refinement(network: Lasor) -> Method:
     person is not known."""
     refiner = Refiner(BodyModel.load(coarse=True))
 
-    @torch.inference_mode(False)
     def method(batch: Batch) -> tuple[Estimate, Projection]:
-        proxy, lens = batch.proxy.clone(), Lens(batch.lens.centre.clone(), batch.lens.focal.clone())
-        estimate = through(lens, network(proxy))
-        points, found = peaks(proxy[:, 1:])
-        mask = F.interpolate(proxy[:, :1], (TARGET, TARGET), mode="area")[:, 0]
-        start = Estimate(*(x.detach() for x in (estimate.camera, estimate.rotations, estimate.betas)))
-        return refiner(start, points, found, mask, torch.zeros_like(mask), lens), lens
+        start = through(batch.lens, network(batch.proxy))
+        points, found = peaks(batch.proxy[:, 1:])
+        mask = F.interpolate(batch.proxy[:, :1], (TARGET, TARGET), mode="area")[:, 0]
+        return refiner(start, points, found, mask, torch.zeros_like(mask), batch.lens), batch.lens
 
     return method
 
@@ -79,7 +76,7 @@ def by_points(lifter: Lifter) -> Method:
     return lambda batch: (estimate_of(lifter(*told_by(batch.proxy))), weak_perspective)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def evaluate(
     methods: dict[str, Method],
     poses: np.ndarray,

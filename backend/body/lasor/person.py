@@ -48,10 +48,9 @@ def with_shape(estimate: Estimate, betas: Tensor, lens: Lens | None = None) -> E
 
     lens: what the estimate is seen through; none for those of a camera that looks straight at them.
     """
-    model = BodyModel.load(coarse=True)
-    seen = (lens or weak_perspective)(model.keypoints(*model(estimate.betas, estimate.rotations)), estimate.camera)
+    seen = (lens or weak_perspective)(_keypoints(estimate.betas, estimate.rotations), estimate.camera)
     betas = betas.expand_as(estimate.betas)
-    points = model.keypoints(*model(betas, estimate.rotations))
+    points = _keypoints(betas, estimate.rotations)
     return Estimate((lens.likeness if lens else likeness)(points, seen), estimate.rotations, betas)
 
 
@@ -61,12 +60,16 @@ def through(lens: Lens, estimate: Estimate) -> Estimate:
 
     Its keypoints are seen as nearly as can be where they were.
     """
-    model = BodyModel.load(coarse=True)
-    seen = weak_perspective(model.keypoints(*model(estimate.betas, estimate.rotations)), estimate.camera)
+    seen = weak_perspective(_keypoints(estimate.betas, estimate.rotations), estimate.camera)
     rotations = estimate.rotations.clone()
     rotations[:, 0] = lens.turns @ rotations[:, 0]
-    points = model.keypoints(*model(estimate.betas, rotations))
-    return Estimate(lens.likeness(points, seen), rotations, estimate.betas)
+    return Estimate(lens.likeness(_keypoints(estimate.betas, rotations), seen), rotations, estimate.betas)
+
+
+def _keypoints(betas: Tensor, rotations: Tensor) -> Tensor:
+    """(B, 17, 3) metres about the bodies' origins."""
+    model = BodyModel.load(coarse=True)
+    return model.keypoints(*model(betas, rotations))
 
 
 def rows_of(estimate: Estimate, rows: list[int]) -> Estimate:

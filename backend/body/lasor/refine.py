@@ -49,6 +49,7 @@ class Refiner:
         wrong = ((drawn - mask).square() * (1 - unknown)).mean((1, 2))
         return KEYPOINTS * (confidence * away).sum(1) / confidence.sum(1).clamp(min=1) + SILHOUETTE * wrong
 
+    @torch.enable_grad()
     def __call__(
         self,
         start: Estimate,
