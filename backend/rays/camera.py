@@ -76,6 +76,12 @@ def fov_from_lens(focal: float, sensor: float = 36.0) -> float:
     return 2 * float(np.arctan(sensor / (2 * focal)))
 
 
+def pointing(azimuth: float, elevation: float) -> np.ndarray:
+    """(3,) unit vector, z up: azimuth from +x toward +y, elevation above the horizon, in radians."""
+    level = np.cos(elevation)
+    return np.array([np.cos(azimuth) * level, np.sin(azimuth) * level, np.sin(elevation)])
+
+
 def look_at(
     eye: tuple[float, float, float] | np.ndarray,
     target: tuple[float, float, float] | np.ndarray,

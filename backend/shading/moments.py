@@ -21,7 +21,7 @@ from ..body import motion as motions
 from ..body.motion import INDEX, Bvh, Motion
 from ..body.people import Person, make_person, pose_person
 from ..protocol import CHARACTER, Camera, Mesh
-from ..rays.camera import crop_camera, look_at, perspective, project
+from ..rays.camera import crop_camera, look_at, perspective, pointing, project
 from ..splits import is_test, is_test_light
 from . import environments
 from .crop import CROP, Box, crop_box
@@ -235,9 +235,7 @@ class _Rig:
 
     def shot(self, view: int, frame: int, skins: list[Skin]) -> Shot:
         azimuth, elevation = self.azimuths[view], self.elevations[view]
-        outward = np.array(
-            [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
-        )
+        outward = pointing(azimuth, elevation)
         distance = self.distances[view]
         right = np.array([-np.sin(azimuth), np.cos(azimuth), 0])
         target = self.track[frame] + [0, 0, -0.25]

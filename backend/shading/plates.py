@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ..protocol import Camera
-from ..rays.camera import look_at, perspective
+from ..rays.camera import look_at, perspective, pointing
 from .environments import Environment
 from .light_code import facing_shading
 from .moments import ASPECTS, Sources, light_stream
@@ -61,7 +61,7 @@ def _photographed(environment: Environment, random: np.random.Generator) -> Iter
 
 def _camera(random: np.random.Generator) -> Camera:
     azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(np.clip(random.normal(4, 9), -8, 40))
-    outward = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
+    outward = pointing(azimuth, elevation)
     fov, aspect = np.radians(random.uniform(20, 75)), float(random.choice(ASPECTS))
     width, height = (1280, round(1280 / aspect)) if aspect >= 1 else (round(1280 * aspect), 1280)
     return perspective(width, height, fov, world_from_camera=look_at(outward, np.zeros(3)))

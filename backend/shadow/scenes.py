@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..protocol import PROP, Camera
-from ..rays.camera import look_at, perspective, project
+from ..rays.camera import look_at, perspective, pointing, project
 from ..shading import environments
 from ..shading.environments import Environment
 from ..shading.moments import Sources, moments
@@ -92,7 +92,7 @@ def _lamp(main: list[Skin], light: Environment, random: np.random.Generator) -> 
         return None
     tall = max(float(s.mesh.vertices[:, 2].max()) for s in main)
     distance = away * tall + radius
-    toward = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
+    toward = pointing(azimuth, elevation)
     level = float(Light.of(light).open_ground @ LUMINANCE)
     colour = np.array([1.0, 1 - 0.25 * warm, 1 - 0.5 * warm])
     return Lamp(distance * toward, radius, share * level * distance**2 / toward[2] * colour)
@@ -123,7 +123,7 @@ def _camera(main: list[Skin], sun: Sun | None, size: int, random: np.random.Gene
     shown = np.concatenate(shown)
     middle = (shown.min(0) + shown.max(0)) / 2
     azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(np.clip(random.gamma(3, 7), 3, 60))
-    outward = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
+    outward = pointing(azimuth, elevation)
     fov, fill = np.radians(random.uniform(28, 65)), random.uniform(0.6, 1.1)
     for distance in np.geomspace(0.8 * tall + 0.5, 40, 40):
         eye = middle + outward * distance
