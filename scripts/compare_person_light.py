@@ -117,7 +117,10 @@ class Stage:
             suns,
             small.projection,
             small.world_from_camera,
-            "",
+            identity="",
+            film="",
+            number=0,
+            lights=("",),
         )
 
 

@@ -22,12 +22,14 @@ from backend.rays.scene import RayScene  # noqa: E402
 from backend.shading.crop import crop  # noqa: E402
 from backend.shading.environments import part_suns  # noqa: E402
 from backend.shading.harmonize import shade  # noqa: E402
+from backend.shading.moments import Sources  # noqa: E402
 from backend.shading.photograph import background  # noqa: E402
 from backend.shading.probe import LightProbe, Sun  # noqa: E402
 from backend.shading.traced import Light  # noqa: E402
 from backend.shading.views import CroppedView, View  # noqa: E402
 from backend.shadow.cast import cast_shadow  # noqa: E402
-from scripts import compare_characters, compare_resolution  # noqa: E402
+from backend.weights import load_model  # noqa: E402
+from scripts import compare_characters, compare_person_light, compare_resolution  # noqa: E402
 from scripts.scenes import in_panorama  # noqa: E402
 from tests.backend.shading.things import ball  # noqa: E402
 
@@ -133,3 +135,14 @@ def test_what_reaches_full_resolution() -> None:
     fitted = found["the probe fitted to the true 128 pixels"].light
     assert fitted is not None
     assert fitted.dominant_direction @ light.dominant_direction > np.cos(np.radians(8))
+
+
+@pytest.mark.slow
+def test_the_true_light_shades_another_person_as_they_are_lit(tmp_path):
+    rows = compare_person_light.compare(
+        load_model("probenet")[0], Sources.find("test", [], []), 1, [0, 3], seed=0, out=tmp_path
+    )
+    assert len(rows) == 6  # three methods, with the mesh where the person is and beside them
+    errors = {row["method"]: row["shading_mse"] for row in rows if "0 pixels" in row["split"]}
+    assert errors["the true light"] < 0.5 * errors["ProbeNet"]
+    assert (tmp_path / "people.png").exists()
