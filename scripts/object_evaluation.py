@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -12,14 +14,18 @@ from backend import device as devices
 from backend.images import write_png
 from backend.objects import evaluate, train
 from backend.objects.dataset import ObjectData
-from backend.objects.network import VoxelEncoder
+from backend.objects.network import JointField, VoxelEncoder
+from backend.objects.reconstructor import Reconstructor
 from backend.objects.shapes import LABELS
 from backend.protocol import PenumbraError
+from backend.weights import load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of test or real-test shards")
-    parser.add_argument("--run", dest="runs", type=Path, nargs="+", required=True, help="folders of train.py object")
+    parser.add_argument(
+        "--run", dest="runs", type=Path, nargs="+", required=True, help="folders of train.py object, or of weights"
+    )
     parser.add_argument(
         "--what", choices=("pictures", "voxels", "codes"), default="pictures", help="see backend.objects.evaluate"
     )
@@ -30,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--side", type=int, default=128, help="of the grid that meshes are made on")
     parser.add_argument("--points", type=int, default=100_000, help="on each surface")
     parser.add_argument("--steps", type=int, default=300, help="of fitting codes")
+    parser.add_argument("--refine", type=int, default=0, metavar="STEPS", help="also after test-time refinement")
     parser.add_argument("--picture", type=Path, help="write a sheet of each category's first shape, PNG")
     parser.add_argument("--device", default="auto")
 
@@ -41,23 +48,43 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
     for folder in options.data:
         data = ObjectData([folder], tuple(options.categories))
         for run in options.runs:
-            for stage in options.stages if options.what == "pictures" else [1]:
-                modules = train.load_stage(run, 1) | (train.load_stage(run, stage) if stage > 1 else {})
-                field = modules["field"].to(device).eval().requires_grad_(False)
-                if options.what != "pictures":
-                    codes_of = evaluate.codes_by_fitting(field, data, options.steps)
-                    if options.what == "voxels":
-                        if not isinstance(modules["codes"], VoxelEncoder):
-                            raise PenumbraError(f"{run} has no voxel encoder.", "Train without --free-codes.")
-                        codes_of = evaluate.codes_by_voxels(modules["codes"].to(device).eval(), data)
-                    figures = evaluate.from_shapes(field, data, codes_of, options.side, options.points)
-                else:
-                    encoder = modules["encoder"].to(device).eval()
-                    with torch.no_grad():
-                        figures = evaluate.from_pictures(field, encoder, data, options.side, options.points)
-                    if options.picture:
-                        write_png(options.picture, evaluate.sheet_of(field, encoder, data, options.side))
-                rows += evaluate.rows(f"{run.name}, stage {stage}", folder.name, figures)
+            if options.what != "pictures":
+                figures = _of_shapes(run, data, options, device)
+                rows += evaluate.rows(f"{run.name}, {options.what}", folder.name, figures)
+                continue
+            for name, network in _networks(run, options.stages):
+                network = network.to(device).eval().requires_grad_(False)
+                figures = evaluate.from_pictures(network, data, options.side, options.points)
+                rows += evaluate.rows(name, folder.name, figures)
+                if options.refine:
+                    figures = evaluate.from_pictures(network, data, options.side, options.points, options.refine)
+                    rows += evaluate.rows(f"{name}, refined", folder.name, figures)
+                if options.picture:
+                    write_png(options.picture, evaluate.sheet_of(network, data, options.side))
     names = " ".join(folder.name for folder in options.data), " ".join(run.name for run in options.runs)
     command = f"object --what {options.what} --data {names[0]} --run {names[1]} --side {options.side}"
-    return rows, f"{command} --points {options.points} --stages {' '.join(map(str, options.stages))}"
+    command += f" --points {options.points} --stages {' '.join(map(str, options.stages))}"
+    return rows, command + (f" --refine {options.refine}" if options.refine else "")
+
+
+def _networks(run: Path, stages: list[int]) -> Iterator[tuple[str, Reconstructor]]:
+    """Networks with their names: a run's after some of its stages, or the one of a folder of weights."""
+    if not (run / "stage2.safetensors").exists():
+        yield run.name, cast(Reconstructor, load_model(run.name, run.parent)[0])
+        return
+    for stage in stages:
+        yield f"{run.name}, stage {stage}", train.assembled(run, stage)
+
+
+def _of_shapes(
+    run: Path, data: ObjectData, options: argparse.Namespace, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """What a run's first stage can say of shapes."""
+    modules = train.load_stage(run, 1)
+    field = cast(JointField, modules["field"]).to(device).eval().requires_grad_(False)
+    codes_of = evaluate.codes_by_fitting(field, data, options.steps)
+    if options.what == "voxels":
+        if not isinstance(modules["codes"], VoxelEncoder):
+            raise PenumbraError(f"{run} has no voxel encoder.", "Train without --free-codes.")
+        codes_of = evaluate.codes_by_voxels(modules["codes"].to(device).eval(), data)
+    return evaluate.from_shapes(field, data, codes_of, options.side, options.points)

@@ -17,7 +17,7 @@ from backend.protocol import PenumbraError
 from scripts import run_options
 
 # Batch and learning rate by stage: ours, and the public code's.
-OURS = {1: (16, 1e-3), 2: (32, 3e-4), 3: (8, 1e-5)}
+OURS = {1: (16, 2e-3), 2: (32, 1e-3), 3: (8, 1e-5)}
 PAPER = {1: (32, 5e-4), 2: (128, 1e-4), 3: (32, 1e-5)}
 
 
@@ -34,13 +34,15 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--rendered", type=int, default=32, help="pixels along a side of rendered pictures")
     p.add_argument("--paper", action="store_true", help="the public code's sizes, batches and rates")
     p.add_argument("--free-codes", action="store_true", help="stage 1's codes are learned freely, by no voxel encoder")
-    p.add_argument("--begin", type=Path, help="a run whose field (stage 1) or image encoder (stage 2) to begin with")
+    p.add_argument(
+        "--begin", type=Path, help="a run, or for stage 2 weights, whose field or image encoder to begin with"
+    )
     p.add_argument("--no-category", action="store_true", help="the ablation without f_C (Table 2)")
     p.add_argument(
         "--without",
         nargs="*",
         default=[],
-        choices=("image", "silhouette", "features", "albedo", "white", "light", "field", "balance"),
+        choices=("image", "silhouette", "features", "albedo", "white", "light", "field", "balance", "parts"),
         help="ablations of the losses: of stages 2 and 3 (Table 3; albedo and white are its L_reg), and ours",
     )
 
@@ -58,21 +60,23 @@ def train_objects(options: argparse.Namespace) -> None:
     sizes = dataclasses.replace(sizes, categories=tuple(options.categories or CATEGORIES))
     if options.no_category:
         sizes = dataclasses.replace(sizes, category_code=0)
+    weights = {"balance": 0.0, "parts": 0.0, "squares": True} if options.paper else {}
     plan = Plan(
         stage=options.stage,
         network=sizes,
-        losses=LossWeights(**dict.fromkeys([*options.without, *(["balance"] if options.paper else [])], 0.0)),
+        losses=LossWeights(**{**weights, **dict.fromkeys(options.without, 0.0)}),
         **run_options.plan(options),
         batch=options.batch or batch,
         rate=options.rate or rate,
         points=32768 if options.paper else options.points,
         free_codes=options.free_codes,
         rendered=options.rendered,
+        field_from=1.0 if options.paper else Plan.field_from,
     )
     data = ObjectData(options.data, tuple(options.categories))
     if options.stage < 3 and not data.has_shapes:
         raise PenumbraError("The real split has no shapes to learn from.", "Give stages 1 and 2 the train split.")
-    print(f"{len(data)} shapes, {data.views} pictures of each")
+    print(f"{len(data)} shapes, {len(data.pictures)} pictures")
     trainer = train.Trainer(plan, data, options.out, devices.pick(options.device), options.begin)
     train.train(trainer, options.report)
     if options.export:

@@ -18,10 +18,11 @@ from .symmetry import symmetries
 from .voxels import NEAR, POINTS, centres, pyramid, sample
 
 _DECODED = srgb_decode(np.arange(256) / 255.0)  # display levels → linear
+_NOISE = np.random.default_rng(0).standard_normal(1 << 20, np.float32)  # drawing it anew takes longer than all else
 
 
 class PointBatch(NamedTuple):
-    """Stage 1. index: (B,) of the shapes; the rest as `losses.stage1` has it; voxels: (B, 3, S, S, S) or None."""
+    """Stage 1. index: (B,) of the shapes; the rest as `losses.stage1` has it; voxels: (B, 4, S, S, S) or None."""
 
     index: Tensor
     points: Tensor
@@ -85,9 +86,9 @@ class ObjectData:
         return [f"{category} {seed}" for category, seed in zip(self.category, self.seed, strict=True)]
 
     @property
-    def views(self) -> int:
-        """Pictures of each shape, the fewest of all."""
-        return min(len(s["pictures"]) for s in self._shapes)
+    def pictures(self) -> np.ndarray:
+        """(K, 2) shape and view of all pictures."""
+        return np.array([(row, view) for row, s in enumerate(self._shapes) for view in range(len(s["pictures"]))])
 
     @property
     def has_shapes(self) -> bool:
@@ -118,12 +119,10 @@ class ObjectData:
         return self._symmetries[index]
 
     def voxels(self, index: int, side: int) -> np.ndarray:
-        """(3, side, side, side) float32 in [0, 1]: its `coloured_voxels`, made on first use, kept in 8 bits."""
+        """(4, side, side, side) float32 in [0, 1]: its `coloured_voxels`, made on first use, kept in 8 bits."""
         if (index, side) not in self._voxels:
-            fine = coloured_voxels(self.grid(index), self.albedo(index))
-            step = fine.shape[1] // side
-            coarse = fine.reshape(3, side, step, side, step, side, step).mean((2, 4, 6))
-            self._voxels[index, side] = np.round(coarse * 255).astype(np.uint8)
+            voxels = coloured_voxels(self.grid(index), self.albedo(index), side)
+            self._voxels[index, side] = np.round(voxels * 255).astype(np.uint8)
         return self._voxels[index, side].astype(np.float32) / 255
 
     def points(self, index: int, side: int) -> Points:
@@ -168,7 +167,7 @@ def point_batch(
     at, values = [], []
     for row in rows:
         points = data.points(int(row), side)
-        chosen = random.permutation(POINTS[side])[:count]
+        chosen = random.integers(POINTS[side], size=count) if count < POINTS[side] else slice(None)
         at.append(centres(points.index[chosen], side))
         values.append(points.value[chosen])
     value = np.stack(values)
@@ -188,11 +187,19 @@ def point_batch(
     )
 
 
-def coloured_voxels(grid: np.ndarray, albedo: np.ndarray) -> np.ndarray:
-    """(3, 64, 64, 64) float32: the input V of the voxel encoder."""
-    colours = np.zeros((256, 3), np.float32)
-    colours[1 : 1 + len(albedo)] = albedo
-    return np.ascontiguousarray(np.moveaxis(colours[grid], -1, 0))
+def coloured_voxels(grid: np.ndarray, albedo: np.ndarray, side: int) -> np.ndarray:
+    """(4, side, side, side) float32: the input V of the voxel encoder, and what is occupied, as albedo may be black.
+
+    side: that of the grid, halved any number of times.
+    """
+    colours = np.zeros((256, 4), np.float32)
+    colours[1 : 1 + len(albedo)] = np.pad(albedo, ((0, 0), (0, 1)), constant_values=1)
+    voxels = colours[grid]
+    while len(voxels) > side:
+        voxels = voxels[::2] + voxels[1::2]
+        voxels = voxels[:, ::2] + voxels[:, 1::2]
+        voxels = (voxels[:, :, ::2] + voxels[:, :, 1::2]) / 8
+    return np.ascontiguousarray(np.moveaxis(voxels, -1, 0))
 
 
 def picture_batch(
@@ -217,7 +224,7 @@ def picture_batch(
         optional.append(None if any(f is None for f in found) else torch.from_numpy(np.stack(found)))
     return PictureBatch(
         torch.from_numpy(np.stack(inputs)),
-        torch.from_numpy(np.stack(linears).astype(np.float32)),
+        torch.from_numpy(np.stack(linears)),
         torch.from_numpy(np.stack(masks)),
         torch.tensor(rows),
         torch.tensor([numbers[data.category[row]] for row in rows]),
@@ -242,7 +249,8 @@ def roughened(rgb: np.ndarray, mask: np.ndarray, random: np.random.Generator) ->
     seen = rgb.astype(np.float32) * np.exp(random.normal(0, 0.12) + random.normal(0, 0.03, 3)).astype(np.float32)
     if random.random() < 0.3:
         seen = cv2.GaussianBlur(seen, (0, 0), random.uniform(0.3, 1.0))
-    seen += random.standard_normal(seen.shape, np.float32) * np.float32(random.uniform(0, 5))
+    first = random.integers(len(_NOISE) - seen.size)
+    seen += _NOISE[first : first + seen.size].reshape(seen.shape) * np.float32(random.uniform(0, 5))
     return np.clip(seen, 0, 255).astype(np.uint8), mask
 
 

@@ -9,7 +9,7 @@ of their mean. The light turns with the camera, so it is that of the object seen
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +92,11 @@ class ImageEncoder(nn.Module):
             last = self.heads["light"][-1]
             last.weight *= 0.1
             last.bias[:3] = 1 / 0.28209479
+
+    @property
+    def inner(self) -> list[nn.Module]:
+        """Everything but the first layer and the last ones."""
+        return [self.stages, *(cast(nn.Sequential, head)[2] for head in self.heads.values())]
 
     def forward(self, picture: Tensor) -> Fit:
         """picture: (B, 4 or 3, 128, 128): display-encoded RGB, cut out by its mask, and the mask."""

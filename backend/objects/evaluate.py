@@ -15,12 +15,13 @@ import torch
 from ..images import srgb_encode
 from . import metrics
 from .code_fit import fit_codes
-from .dataset import ObjectData, picture_batch, point_batch
-from .encoder import ImageEncoder
+from .dataset import ObjectData, moved, picture_batch, point_batch
 from .meshing import GUESSED, extract
 from .network import Codes, JointField, VoxelEncoder
 from .objects import sheet
 from .projection import viewpoint
+from .reconstructor import Reconstructor
+from .refine import refined
 from .rendering import INSIDE, valid_camera
 from .shapes import LABELS, make_shape
 from .symmetry import symmetries
@@ -32,17 +33,18 @@ POINTS_SIDE = 64  # the grid whose points codes are fitted to
 
 
 def from_pictures(
-    field: JointField, encoder: ImageEncoder, data: ObjectData, side: int = 128, points: int = metrics.POINTS
+    network: Reconstructor, data: ObjectData, side: int = 128, points: int = metrics.POINTS, refine: int = 0
 ) -> dict[str, dict[str, float]]:
     """Single-view reconstruction (Tables 5 and 6) and pose (Table 3): category → figures, from each shape's first
-    picture. Reconstructions are compared as they come, without any alignment."""
+    picture. Reconstructions are compared as they come, without any alignment. refine: steps of `refine.refined`."""
     scores: dict[str, list[dict[str, float]]] = defaultdict(list)
-    device = next(encoder.parameters()).device
-    numbers = {name: k for k, name in enumerate(field.config.categories)}
+    field, device = network.field, network.encoder.camera_mean.device
     for row, category in enumerate(data.category):
-        batch = picture_batch(data, [(row, 0)], defaultdict(int, numbers), sees_mask=field.config.sees_mask)
+        batch = moved(picture_batch(data, [(row, 0)], defaultdict(int), sees_mask=network.config.sees_mask), device)
         with torch.no_grad():
-            fit = encoder(batch.picture.to(device))
+            fit = network(batch.picture)
+        if refine:
+            fit = refined(network, fit, batch.linear, batch.mask, refine)
         figures = _surface_figures(field, fit.codes, category, data.seed[row], side, points, GUESSED)
         true = data.matrix(row, 0)
         if true is not None:
@@ -56,17 +58,17 @@ def from_pictures(
     return _means(scores)
 
 
-def sheet_of(field: JointField, encoder: ImageEncoder, data: ObjectData, side: int = 128) -> np.ndarray:
+def sheet_of(network: Reconstructor, data: ObjectData, side: int = 128) -> np.ndarray:
     """(H, W, 3) linear: `objects.sheet` of the first shape of each category, one below the other."""
-    rows, device = [], next(encoder.parameters()).device
+    rows, device = [], network.encoder.camera_mean.device
     for category in dict.fromkeys(data.category):
         row = data.category.index(category)
-        batch = picture_batch(data, [(row, 0)], defaultdict(int), sees_mask=field.config.sees_mask)
+        batch = picture_batch(data, [(row, 0)], defaultdict(int), sees_mask=network.config.sees_mask)
         with torch.no_grad():
-            fit = encoder(batch.picture.to(device))
+            fit = network(batch.picture.to(device))
         rgb, coverage = srgb_encode(batch.linear[0].numpy()), batch.mask[0].numpy()
         seen = (np.round(255 * x).astype(np.uint8) for x in (rgb, coverage))
-        rows.append(sheet(*seen, extract(field, fit.codes, side, GUESSED), fit))
+        rows.append(sheet(*seen, extract(network.field, fit.codes, side, GUESSED), fit))
     return np.concatenate(rows)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,15 +20,20 @@ from .rendering import INSIDE
 CHROMATICITY = 15.0  # α
 SPARSITY = 0.8  # p
 WHITE = 1.0  # c, the mean shading
+ENTROPY = 0.3  # weight of a cross-entropy that takes the place of squares
 _FLAT = 1e-4  # added to squared albedo differences, whose power p/2 has no derivative at 0
 _POWER_STEPS = 8
 _DECIDED = 16.0  # sharpness of the soft choice of a branch
+_SPREAD = 0.8  # the branches' shares are balanced from this part of the entropy on that even shares have
+_NEIGHBOURS, _NEAR = 3, 0.15  # points with which a point is compared, and how far they may be
+_ONE_COLOUR = 0.02
+_SURE = 1e-6  # added to probabilities, whose logarithm is asked for
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """λ of equation 4, and of L_2: λ_C, λ_S, λ_A (codes) and λ_P. Ours are azimuth, light and field (see `FitStage`),
-    and balance (see `stage1`)."""
+    balance and parts; the last two and squares: see `stage1`."""
 
     image: float = 1.0
     silhouette: float = 1.0
@@ -39,7 +45,9 @@ class LossWeights:
     azimuth: float = 0.5
     light: float = 0.3
     field: float = 10.0
-    balance: float = 0.01
+    balance: float = 0.05
+    parts: float = 0.02
+    squares: bool = False
 
 
 def stage1(
@@ -51,20 +59,24 @@ def stage1(
     coloured: Tensor,
     label: Tensor,
     balance: float = 0.0,
+    parts: float = 0.0,
+    squares: bool = False,
 ) -> dict[str, Tensor]:
-    """L_S, L_A and L_C (equation 8), unweighted, the first two as means over their points.
+    """L_S, L_A and L_C (equation 8), the last two unweighted, the first two as means over their points.
 
     points: (B, N, 3). occupied: (B, N) in {0, 1}. colour: (B, N, 3) linear albedo where `coloured` (B, N) bool: inside,
-    and in the voxels that touch it. label: (B,) category numbers. balance: weight of a term that is not the paper's.
-    Only the branch that wins a point learns from it, so that one soon wins them all; the term is least where all
-    branches win their share of the occupied points.
+    and in the voxels that touch it. label: (B,) category numbers. balance, parts: weights of terms that are not the
+    paper's. Only the branch that wins a point learns from it, so that one soon wins them all; the first asks that
+    several win their share of the occupied points, the second is `part_coherence`.
     """
     branches = field.shape(codes, points)
     occupancy, branch = branches.max(-1)
-    losses = {"occupancy": F.mse_loss(occupancy, occupied)}
+    wrong = F.mse_loss(occupancy, occupied) if squares else ENTROPY * _cross_entropy(occupancy, occupied).mean()
+    losses = {"occupancy": wrong}
     if balance:
         share = torch.softmax(_DECIDED * branches[occupied > 0.5], -1).mean(0)
-        losses["balance"] = balance * (share * share.clamp(min=1e-6).log()).sum()
+        even = float(np.log(len(share)))
+        losses["balance"] = balance * F.relu(_SPREAD * even + (share * share.clamp(min=1e-6).log()).sum())
     # Only coloured points are decoded, some quarter of all: the same number for each shape, cut or filled up by index.
     number = max(int(coloured.sum(1).float().mean()), 1)
     order = torch.argsort((~coloured).to(torch.uint8), dim=1, stable=True)[:, :number]
@@ -72,10 +84,36 @@ def stage1(
     near = points.gather(1, order[..., None].expand(-1, -1, 3))
     predicted = field.chosen_albedo(codes, near, branch.gather(1, order))
     wanted = colour.gather(1, order[..., None].expand(-1, -1, 3))
+    if parts:
+        chosen = torch.softmax(_DECIDED * branches.gather(1, order[..., None].expand(-1, -1, branches.shape[-1])), -1)
+        losses["parts"] = parts * part_coherence(chosen, near, wanted, known[..., 0])
     losses["albedo"] = ((predicted - wanted) ** 2 * known).sum() / (3 * known.sum()).clamp(min=1)
     if codes.category.shape[1]:
         losses["category"] = F.cross_entropy(field.classified(codes), label)
     return losses
+
+
+def _cross_entropy(told: Tensor, true: Tensor) -> Tensor:
+    """Of probabilities, point by point; PyTorch's own is refused where half precision is in use."""
+    return -(true * (told + _SURE).log() + (1 - true) * (1 - told + _SURE).log())
+
+
+def part_coherence(chosen: Tensor, points: Tensor, colour: Tensor, known: Tensor) -> Tensor:
+    """Neighbours of one colour are of one part, neighbours of two colours of two: the mean of their cross-entropies.
+
+    chosen: (B, N, branches) soft choice of a branch at points (B, N, 3) with albedo (B, N, 3) where known (B, N).
+    """
+    with torch.no_grad():
+        distance = torch.cdist(points, points)
+        distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+        distance.masked_fill_(~known[:, None], torch.inf)
+        near, other = distance.topk(min(_NEIGHBOURS, points.shape[1] - 1), largest=False)
+    beside = [x.gather(1, other.flatten(1)[..., None].expand(-1, -1, x.shape[-1])) for x in (chosen, colour)]
+    their, shade = (x.unflatten(1, other.shape[1:]) for x in beside)
+    together = (chosen[:, :, None] * their).sum(-1)
+    same = ((colour[:, :, None] - shade).abs().amax(-1) < _ONE_COLOUR).float()
+    counts = (known[..., None] & (near < _NEAR)).float()
+    return (_cross_entropy(together, same) * counts).sum() / counts.sum().clamp(min=1)
 
 
 def code_distance(predicted: Codes, true: Codes) -> dict[str, Tensor]:
@@ -88,14 +126,15 @@ def photometric(image: Tensor, true: Tensor, mask: Tensor) -> Tensor:
     return ((image - true).abs() * mask[..., None]).sum() / (3 * mask.sum()).clamp(min=1)
 
 
-def silhouette(occupancy: Tensor, mask: Tensor) -> Tensor:
+def silhouette(occupancy: Tensor, hit: Tensor, mask: Tensor) -> Tensor:
     """Equation 5, mended: occupancy (B, N) at surface points against 0.5 where mask (B, N) is, and 0 outside.
 
     In the mask only what lacks to a half counts. A surface point's occupancy is a half but for the search's error, and
-    the absolute value would push the surface inward for that error with full force, all over the object.
+    the absolute value would push the surface inward for that error with full force, all over the object. Outside, only
+    rays count that hit (B, N) bool: those that pass by a soft surface would make every object smaller than it is.
     """
     within = mask > 0.5
-    return torch.where(within, F.relu(INSIDE - occupancy), occupancy).mean()
+    return torch.where(within, F.relu(INSIDE - occupancy), occupancy * hit).mean()
 
 
 def albedo_constancy(albedo: Tensor, true: Tensor, mask: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from ..protocol import replacing
 from .network import Codes, JointField
 from .rendering import INSIDE, normals_of
 
-GUESSED = 0.3  # surface of an object that was seen once: what may be there, as thin legs, had better be there
+GUESSED = 0.4  # surface of an object that was seen once: what may be there, as thin legs, had better be there
 _OUTSIDE = 0.1  # voxels that lie below it with all their neighbours are not looked at more closely
 _DEEPER = 0.3  # above the surface's level: those that lie above this are not, either
 

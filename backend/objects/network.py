@@ -32,6 +32,8 @@ class ObjectConfig(NetworkConfig):
     voxel_widths: channels of the coloured-voxel encoder, each level halving its input, which ends with 4³ voxels.
     encoder_width: channels of the image encoder's first stage (a ResNet-18 has 64), doubled with each stage.
     head_width: of each head's two hidden layers.
+    code_gain: what decoders multiply codes by: those of the voxel encoder have length 1, however many numbers they are.
+        1 is the public code's, whose decoders are slow to heed them.
     coordinate_gain: of the decoders' first weights on points, and of the shape decoder's last ones, to begin with. 1
         is the public code's, whose fields begin as a blur without detail.
     octaves: of sines and cosines of a point's coordinates that the decoders see beside them, as thin legs want; 0 is
@@ -50,6 +52,7 @@ class ObjectConfig(NetworkConfig):
     encoder_width: int = 64
     head_width: int = 512
     sees_mask: bool = True
+    code_gain: float = 1.0
     coordinate_gain: float = 1.0
     octaves: int = 0
 
@@ -80,18 +83,21 @@ class Codes(NamedTuple):
 class ConditionedLinear(nn.Linear):
     """A layer on [f_C, x, f_S …]: the codes' part is computed once a shape, the points' part once a point."""
 
-    def __init__(self, code: int, before: int, outputs: int, octaves: int) -> None:
-        at = 3 + 6 * octaves  # inputs of the point, behind the first `before` of the code
+    def __init__(self, code: int, config: ObjectConfig, outputs: int) -> None:
+        at = 3 + 6 * config.octaves  # inputs of the point, behind the category's code
         super().__init__(code + at, outputs)
-        self.before, self.at, self.octaves = before, at, octaves
+        self.before, self.at, self.octaves, self.gain = config.category_code, at, config.octaves, config.code_gain
 
     def forward(self, code: Tensor, points: Tensor) -> Tensor:  # type: ignore[override]
         """code: (B, code). points: (B, N, 3). Returns (B, N, outputs)."""
         head, at, tail = self.weight.split([self.before, self.at, code.shape[1] - self.before], 1)
+        turns = [torch.pi * 2**k * points for k in range(self.octaves)]
+        seen = torch.cat([points, *(x.sin() for x in turns), *(x.cos() for x in turns)], -1)
+        told = F.linear(self.gain * code, torch.cat([head, tail], 1), self.bias)[:, None]
+        if self.octaves:
+            return torch.baddbmm(told, seen, at.T.expand(len(seen), -1, -1))
         with torch.autocast(points.device.type, enabled=False):  # bfloat16 cannot tell neighbouring points apart
-            turns = [torch.pi * 2**k * points for k in range(self.octaves)]
-            seen = torch.cat([points, *(x.sin() for x in turns), *(x.cos() for x in turns)], -1)
-            return F.linear(seen, at) + F.linear(code, torch.cat([head, tail], 1), self.bias)[:, None]
+            return F.linear(seen, at) + told.float()
 
 
 class ShapeDecoder(nn.Module):
@@ -101,7 +107,7 @@ class ShapeDecoder(nn.Module):
         super().__init__()
         first, *widths = config.shape_widths
         code = config.category_code + config.shape_code
-        self.first = ConditionedLinear(code, config.category_code, first, config.octaves)
+        self.first = ConditionedLinear(code, config, first)
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip([first, *widths], widths, strict=False))
         self.last = nn.Linear([first, *widths][-1], config.branches)
 
@@ -119,7 +125,7 @@ class AlbedoDecoder(nn.Module):
     def __init__(self, config: ObjectConfig) -> None:
         super().__init__()
         first, *widths = config.albedo_widths
-        self.first = ConditionedLinear(sum(config.code_lengths), config.category_code, first, config.octaves)
+        self.first = ConditionedLinear(sum(config.code_lengths), config, first)
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip([first, *widths], widths, strict=False))
         self.last = nn.Linear([first, *widths][-1], 3 * config.branches)
 
@@ -146,6 +152,11 @@ class JointField(nn.Module):
                 layer.weight[:, layer.before : layer.before + 3] *= config.coordinate_gain
             self.shape.last.weight *= config.coordinate_gain
 
+    @property
+    def inner(self) -> list[nn.Module]:
+        """Everything but first layers and last."""
+        return [self.shape.hidden, self.albedo.hidden]
+
     def occupancy(self, codes: Codes, points: Tensor) -> Tensor:
         """(B, N) of the object, and nothing else: what the surface search asks for."""
         return self.shape(codes, points).amax(-1)
@@ -162,7 +173,7 @@ class JointField(nn.Module):
 
     def classified(self, codes: Codes) -> Tensor:
         """(B, categories) logits of f_C."""
-        return self.classifier(codes.category)
+        return self.classifier(self.config.code_gain * codes.category)
 
 
 class VoxelEncoder(nn.Module):
@@ -171,7 +182,7 @@ class VoxelEncoder(nn.Module):
     def __init__(self, config: ObjectConfig) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels = 3
+        channels = 4
         for width in config.voxel_widths:
             layers += [nn.Conv3d(channels, width, 4, 2, 1), nn.InstanceNorm3d(width), nn.LeakyReLU(LEAK)]
             channels = width
@@ -180,8 +191,13 @@ class VoxelEncoder(nn.Module):
         self.last = nn.Conv3d(channels, sum(self.lengths), 4)
         self.apply(_initialized)
 
+    @property
+    def inner(self) -> list[nn.Module]:
+        """Everything but the first layer and the last."""
+        return [self.trunk[1:]]
+
     def forward(self, voxels: Tensor) -> Codes:
-        """voxels: (B, 3, S, S, S), S of `ObjectConfig.voxel_side`: albedo where there is something, else 0."""
+        """voxels: (B, 4, S, S, S), S of `ObjectConfig.voxel_side`: `dataset.coloured_voxels`."""
         parts = self.last(self.trunk(voxels)).flatten(1).float().split(self.lengths, 1)
         return Codes(*(F.normalize(part, dim=1) for part in parts))
 
@@ -199,6 +215,11 @@ class CodeTable(nn.Module):
         self.lengths = config.code_lengths
         for table in self.tables:
             nn.init.normal_(table.weight, std=0.1 / PACE)
+
+    @property
+    def inner(self) -> list[nn.Module]:
+        """Nothing: a table has no layers."""
+        return []
 
     def forward(self, index: Tensor) -> Codes:
         """index: (B,) numbers of shapes."""

@@ -90,7 +90,7 @@ def find_object(
     if refine:
         progress("Refining", 0.2)
         linear, alpha = (torch.from_numpy(x).float()[None].to(device) for x in (srgb_decode(rgb / 255), coverage / 255))
-        fit = refined(network.field, network.encoder, fit, linear, alpha)
+        fit = refined(network, fit, linear, alpha)
     progress("Making the mesh", 0.6)
     mesh = extract(network.field, fit.codes, side, GUESSED)
     if not len(mesh.faces):

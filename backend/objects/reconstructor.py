@@ -6,6 +6,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .code_space import CodeSpace
+from .doubt import Doubt
 from .encoder import Fit, ImageEncoder
 from .network import JointField, ObjectConfig
 
@@ -19,6 +20,7 @@ class Reconstructor(nn.Module):
         self.field = JointField(config)
         self.encoder = ImageEncoder(config)
         self.space = CodeSpace(config)
+        self.doubt = Doubt(config)
 
     def forward(self, picture: Tensor) -> Fit:
         """picture: (B, 4, 128, 128), `dataset.encoder_input`."""

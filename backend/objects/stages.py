@@ -25,13 +25,17 @@ from ..protocol import PenumbraError
 from ..training import RunPlan
 from . import losses
 from .code_space import CodeSpace
-from .dataset import ObjectData, PictureBatch, PointBatch, picture_batch, point_batch
-from .encoder import ImageEncoder, Views
+from .dataset import ObjectData, PictureBatch, PointBatch, moved, picture_batch, point_batch
+from .doubt import Doubt, numbers
+from .encoder import Fit, ImageEncoder, Views
 from .losses import LossWeights
 from .network import Codes, CodeTable, JointField, ObjectConfig, VoxelEncoder
 from .rendering import Search, pixel_grid, render, valid_camera
 from .symmetry import alike_azimuths, azimuth_of, turned_light
 from .voxels import SIDE
+
+SEVERAL = 64  # shapes whose codes are read at a time
+MEASURED = 2048  # pictures on which the encoder's doubt is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,8 @@ class Plan(RunPlan):
     rendered: pixels along a side of rendered pictures; 128 is divided by it. search: of their surface points.
     pictures: how many of a batch of stage 2 are rendered. image_from: after which share of stage 2 they are, as
         projections are too far off before, and rendering costs many times a step.
+    field_from: after which share of stage 2 the field learns as well, what to make of codes that a picture leaves open;
+        not in the paper, whose is 1.
     boundary: points of the local feature consistency, q.
     asked: points of each shape at which stage 2 compares the field, with what is there; at grid side 64.
     """
@@ -54,13 +60,14 @@ class Plan(RunPlan):
     batch: int = 16
     rate: float = 5e-4
     points: int = 1024
-    sides: tuple[tuple[int, float], ...] = ((16, 0.0), (32, 0.1), (64, 0.25))
+    sides: tuple[tuple[int, float], ...] = ((16, 0.0), (32, 0.05), (64, 0.12))
     free_codes: bool = False
     prior: float = 1e-4
     rendered: int = 32
     search: Search = field(default_factory=lambda: Search(24, 5))
     pictures: int = 8
-    image_from: float = 0.8
+    image_from: float = 0.95
+    field_from: float = 0.4
     boundary: int = 128
     asked: int = 512
 
@@ -77,6 +84,7 @@ class FieldStage:
             self.codes = CodeTable(data.names, plan.network)
         self.modules: dict[str, nn.Module] = {"field": self.field, "codes": self.codes}
         self.trained = [*self.field.parameters(), *self.codes.parameters()]
+        self.inner = [*self.field.inner, *self.codes.inner]
 
     def side(self, done: float) -> int:
         return [side for side, begin in self.plan.sides if done >= begin][-1]
@@ -94,16 +102,7 @@ class FieldStage:
     def losses(self, batch: PointBatch, done: float) -> dict[str, Tensor]:
         with self.plan.half(batch.points.device):
             codes = self.codes_of(batch)
-            found = losses.stage1(
-                self.field,
-                codes,
-                batch.points,
-                batch.occupied,
-                batch.colour,
-                batch.coloured,
-                batch.label,
-                self.plan.losses.balance,
-            )
+            found = said_of(self.field, codes, batch, self.plan.losses)
         if self.plan.free_codes:
             found["prior"] = self.plan.prior * (codes.shape.square().mean() + codes.albedo.square().mean())
         return found
@@ -113,25 +112,33 @@ class FieldStage:
 
 
 class FitStage:
-    """Stage 2. The field and the codes of the same training shapes are stage 1's, and stay as they are."""
+    """Stage 2. Field and codes of the same training shapes are stage 1's; the codes stay as they are."""
 
     def __init__(self, plan: Plan, data: ObjectData, first: Mapping[str, nn.Module]) -> None:
         self.plan, self.data = plan, data
         self.numbers = {name: k for k, name in enumerate(plan.network.categories)}
-        self.field = first["field"].requires_grad_(False)
+        self.field = cast(JointField, first["field"])
         self.targets = all_codes(first["codes"], data)
         self.spread = [float(code.var(0).mean().clamp(min=1e-6)) if code.shape[1] else 1.0 for code in self.targets]
         self.encoder = ImageEncoder(plan.network)
         self.encoder.standardise(torch.from_numpy(data.matrices()))
         self.space = CodeSpace(plan.network)
+        self.pictures = data.pictures
         self.space.measure(self.targets, torch.tensor([self.numbers[category] for category in data.category]))
-        self.modules: dict[str, nn.Module] = {"encoder": self.encoder, "space": self.space}
-        self.trained = list(self.encoder.parameters())
+        self.doubt = Doubt(plan.network)
+        self.modules: dict[str, nn.Module] = {
+            "field": self.field,
+            "encoder": self.encoder,
+            "space": self.space,
+            "doubt": self.doubt,
+        }
+        self.trained = [*self.encoder.parameters(), *self.field.parameters()]
+        self.inner = [*self.encoder.inner, *self.field.inner]
 
     def batch(self, random: np.random.Generator, done: float) -> PictureBatch:
-        rows = random.integers(len(self.data), size=self.plan.batch)
-        pairs = [(int(row), int(random.integers(self.data.views))) for row in rows]
-        batch = picture_batch(self.data, pairs, self.numbers, random, self.plan.network.sees_mask)
+        chosen = self.pictures[random.integers(len(self.pictures), size=self.plan.batch)]
+        rows = chosen[:, 0]
+        batch = picture_batch(self.data, chosen.tolist(), self.numbers, random, self.plan.network.sees_mask)
         batch = batch._replace(alike=torch.from_numpy(np.stack([self.data.symmetries(int(row)) for row in rows])))
         if not self.plan.losses.field:
             return batch
@@ -144,6 +151,7 @@ class FitStage:
         azimuths that show a symmetric object alike (`symmetry`), all are right, and the likeliest has the true numbers.
         """
         weights = self.plan.losses
+        self.field.requires_grad_(done >= self.plan.field_from)
         with self.plan.half(batch.picture.device):
             fit = self.encoder(batch.picture)
         targets = self.targets.rows(batch.index)
@@ -154,7 +162,7 @@ class FitStage:
             if name in distance
         }
         true = azimuth_of(batch.matrix)
-        right = torch.where(alike_azimuths(true, batch.alike), fit.views.logits, -torch.inf)
+        right = self.right(fit, batch)
         found["azimuth"] = weights.azimuth * (fit.views.logits.logsumexp(1) - right.logsumexp(1)).mean()
         seen_from = right.argmax(1)
         numbers = fit.views.numbers[torch.arange(len(true)), seen_from]
@@ -164,8 +172,9 @@ class FitStage:
         if batch.points is not None:
             p = batch.points
             with self.plan.half(p.points.device):
-                seen = losses.stage1(self.field, fit.codes, p.points, p.occupied, p.colour, p.coloured, p.label)
-            found |= {f"{name} at points": weights.field * seen[name] for name in ("occupancy", "albedo")}
+                seen = said_of(self.field, fit.codes, p, weights)
+            terms = seen.keys() & {"occupancy", "albedo", "parts"}
+            found |= {f"{name} at points": weights.field * seen[name] for name in sorted(terms)}
         if weights.image and done >= self.plan.image_from:
             part = slice(0, self.plan.pictures)
             true, mask = reduced(batch.linear[part], batch.mask[part], self.plan.rendered)
@@ -174,6 +183,27 @@ class FitStage:
             seen = render(self.field, fit.codes.rows(part), valid_camera(matrix), light, pixels, self.plan.search)
             found["image"] = weights.image * losses.photometric(seen.image, true.flatten(1, 2), mask.flatten(1))
         return found
+
+    @staticmethod
+    def right(fit: Fit, batch: PictureBatch) -> Tensor:
+        """(B, AZIMUTHS) logits of the azimuths from which objects look as in the pictures, of others -∞."""
+        alike = alike_azimuths(azimuth_of(batch.matrix), batch.alike)
+        return torch.where(alike, fit.views.logits, -torch.inf)
+
+    @torch.no_grad()
+    def measure_doubt(self, random: np.random.Generator) -> None:
+        """Measure how far the encoder is off on pictures of the training shapes."""
+        device, errors = next(self.encoder.parameters()).device, []
+        for _ in range(MEASURED // self.plan.batch + 1):
+            batch = moved(self.batch(random, 1.0), device)
+            with self.plan.half(device):
+                fit = self.encoder(batch.picture)
+            seen_from, true = self.right(fit, batch).argmax(1), azimuth_of(batch.matrix)
+            camera = self.encoder.numbers(batch.matrix, true)
+            light = turned_light(batch.light, true).flatten(1)
+            truth = torch.cat([*self.targets.rows(batch.index), camera, light], 1)
+            errors.append(truth - numbers(fit.codes, fit.views, seen_from))
+        self.doubt.measure(torch.cat(errors))
 
 
 class SelfStage:
@@ -187,19 +217,26 @@ class SelfStage:
         self.field.albedo.requires_grad_(True)
         self.modules: dict[str, nn.Module] = {"field": self.field, "encoder": self.encoder}
         self.trained = [*self.encoder.parameters(), *self.field.albedo.parameters()]
-        self.members = {c: np.flatnonzero([c == d for d in data.category]) for c in dict.fromkeys(data.category)}
+        self.inner = [*self.encoder.inner, self.field.albedo.hidden]
+        category = np.array(data.category)[data.pictures[:, 0]]
+        self.members = {c: data.pictures[category == c] for c in dict.fromkeys(data.category)}
 
     def batch(self, random: np.random.Generator, done: float) -> PictureBatch:
         pairs = []
         while len(pairs) < self.plan.batch:
             members = self.members[str(random.choice(list(self.members)))]
-            rows = random.choice(members, min(4, self.plan.batch - len(pairs)))
-            pairs += [(int(row), int(random.integers(self.data.views))) for row in rows]
+            pairs += random.choice(members, min(4, self.plan.batch - len(pairs))).tolist()
         return picture_batch(self.data, pairs, self.numbers, random, self.plan.network.sees_mask)
 
     def losses(self, batch: PictureBatch, done: float) -> dict[str, Tensor]:
         """L_3, equation 4."""
         return self_supervised(self.field, self.encoder, batch, self.plan)
+
+
+def said_of(field_: JointField, codes: Codes, batch: PointBatch, weights: LossWeights) -> dict[str, Tensor]:
+    """`losses.stage1` of a batch of points."""
+    there = batch.points, batch.occupied, batch.colour, batch.coloured, batch.label
+    return losses.stage1(field_, codes, *there, weights.balance, weights.parts, weights.squares)
 
 
 def self_supervised(field_: JointField, encoder: ImageEncoder, batch: PictureBatch, plan: Plan) -> dict[str, Tensor]:
@@ -224,15 +261,18 @@ def picture_losses(
     mask: Tensor,
     weights: LossWeights,
     search: Search,
+    pixels: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """The terms of equation 4 that ask what was rendered. true: (B, S, S, 3) linear; mask: (B, S, S)."""
+    """The terms of equation 4 that ask what was rendered. true: (B, S, S, 3) linear; mask: (B, S, S); pixels: (S², 2)
+    where they were seen, by default all over the picture."""
     size, flat = true.shape[1], mask.flatten(1)
-    seen = render(field_, codes, valid_camera(matrix), light, pixel_grid(size, true.device), search)
+    pixels = pixel_grid(size, true.device) if pixels is None else pixels
+    seen = render(field_, codes, valid_camera(matrix), light, pixels, search)
     found = {}
     if weights.image:
         found["image"] = weights.image * losses.photometric(seen.image, true.flatten(1, 2), flat)
     if weights.silhouette:
-        found["silhouette"] = weights.silhouette * losses.silhouette(seen.surface.occupancy, flat)
+        found["silhouette"] = weights.silhouette * losses.silhouette(seen.surface.occupancy, seen.surface.hit, flat)
     if weights.albedo:
         square = seen.albedo.unflatten(1, (size, size))
         found["albedo"] = weights.albedo * losses.albedo_constancy(square, true, mask)
@@ -263,6 +303,6 @@ def all_codes(source: nn.Module, data: ObjectData) -> Codes:
         return source(torch.tensor([rows[name] for name in data.names])).detach()
     encoder = cast(VoxelEncoder, source).eval()
     found = []
-    for row in range(len(data)):
-        found.append(encoder(torch.from_numpy(data.voxels(row, encoder.side))[None]))
+    for rows in np.array_split(np.arange(len(data)), len(data) // SEVERAL + 1):
+        found.append(encoder(torch.from_numpy(np.stack([data.voxels(int(row), encoder.side) for row in rows]))))
     return Codes(*(torch.cat(codes) for codes in zip(*found, strict=True)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from .. import device as devices
 from ..images import write_png
 from ..protocol import PenumbraError
-from ..training import Run, data_cards
+from ..training import MuonAndAdam, Run, data_cards
 from ..training import read_checkpoint as read_any_checkpoint
-from ..weights import save_model
+from ..weights import load_state, save_model
 from .code_space import CodeSpace
 from .dataset import ObjectData, PictureBatch, PointBatch, moved
+from .doubt import Doubt
 from .encoder import ImageEncoder
 from .network import Codes, CodeTable, JointField, ObjectConfig, VoxelEncoder
 from .pictures import field_sheet, fit_sheet
@@ -39,6 +40,7 @@ BUNDLED = ObjectConfig(
     voxel_widths=(32, 64, 128),
     encoder_width=32,
     head_width=256,
+    code_gain=8.0,
     coordinate_gain=6.0,
     octaves=5,
 )
@@ -74,7 +76,7 @@ class Trainer:
             module.to(device)
         if isinstance(self.stage, FitStage):
             self.stage.targets = type(self.stage.targets)(*(code.to(device) for code in self.stage.targets))
-        self.optimizer = torch.optim.Adam(self.stage.trained, plan.rate, (0.5 if plan.stage == 1 else 0.9, 0.999))
+        self.optimizer = MuonAndAdam(self.stage.trained, self.stage.inner, plan.rate)
         self.shapes = data.names if plan.stage == 1 and plan.free_codes else []
         self.run.resume(self._parts, self._same)
 
@@ -117,6 +119,9 @@ def train(trainer: Trainer, every: float = 60.0) -> None:
         return {}
 
     run.go_on(step, report, every)
+    if isinstance(trainer.stage, FitStage):
+        trainer.stage.measure_doubt(random)
+        trainer.save()
 
 
 def sheet(trainer: Trainer) -> np.ndarray:
@@ -139,29 +144,30 @@ def read_checkpoint(path: Path, network: ObjectConfig | None = None) -> tuple[di
 
 
 def load_stage(folder: Path, stage: int, network: ObjectConfig | None = None) -> dict[str, nn.Module]:
-    """What a stage leaves, on the CPU: "field" and "codes" (1), "encoder" and "space" (2), "field" and "encoder" (3).
+    """What a stage leaves, on the CPU: "field" of each, "codes" (1), "encoder" (2, 3), "space" and "doubt" (2).
 
     Raises PenumbraError as `read_checkpoint`.
     """
     state, tensors = read_checkpoint(folder / f"stage{stage}.safetensors", network)
     config = ObjectConfig.from_json(state["network"])
-    modules: dict[str, nn.Module] = {}
-    if stage != 2:
-        modules["field"] = JointField(config)
+    modules: dict[str, nn.Module] = {"field": JointField(config)}
     if stage == 1:
         modules["codes"] = CodeTable(state["set of shapes"], config) if state["free_codes"] else VoxelEncoder(config)
     if stage != 1:
         modules["encoder"] = ImageEncoder(config)
     if stage == 2:
-        modules["space"] = CodeSpace(config)
+        modules |= {"space": CodeSpace(config), "doubt": Doubt(config)}
     for name, module in modules.items():
         module.load_state_dict(part(tensors, name))
     return modules
 
 
 def begin_field(stage: FieldStage, folder: Path) -> None:
-    """Take over a run's field, and codes from its stage 1 where they are free. Raises PenumbraError."""
+    """Take over a run's field, and codes from its stage 1 where they are free; coarse grids have nothing to teach it.
+
+    Raises PenumbraError."""
     other = load_stage(folder, 1, stage.plan.network)
+    stage.plan = dataclasses.replace(stage.plan, sides=((stage.plan.sides[-1][0], 0.0),))
     stage.field.load_state_dict(other["field"].state_dict())
     if isinstance(stage.codes, CodeTable):
         stage.codes.begin_with(all_codes(other["codes"], stage.data))
@@ -170,8 +176,13 @@ def begin_field(stage: FieldStage, folder: Path) -> None:
 
 
 def begin_encoder(encoder: ImageEncoder, folder: Path) -> None:
-    """Take over trunk, viewpoint and light of a run's stage 2. Raises PenumbraError where its sizes are others."""
-    other = load_stage(folder, 2)["encoder"].state_dict()
+    """Take over trunk, viewpoint and light of a run's stage 2, or of a folder of weights.
+
+    Raises PenumbraError where its sizes are others."""
+    if (folder / "stage2.safetensors").exists():
+        other = load_stage(folder, 2)["encoder"].state_dict()
+    else:
+        other = part(load_state(folder.name, folder.parent)[0], "encoder")
     codes = tuple(f"heads.{name}." for name in Codes._fields)
     kept = {name: value for name, value in other.items() if not name.startswith(codes)}
     try:
@@ -185,17 +196,22 @@ def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
 
 
-def export(folder: Path, target: Path, data: list[Path], command: str) -> None:
-    """Write what the last stages have left of each part, its config and its card."""
-    last = 3 if (folder / "stage3.safetensors").exists() else 2
-    state, _ = read_checkpoint(folder / f"stage{last}.safetensors")
-    config = ObjectConfig.from_json(state["network"])
+def assembled(folder: Path, last: int) -> Reconstructor:
+    """What the stages up to `last`, 2 or 3, have left of each part. Raises PenumbraError as `read_checkpoint`."""
     modules: dict[str, nn.Module] = {}
     for k in range(1, last + 1):
         modules |= load_stage(folder, k)
-    network = Reconstructor(config)
+    network = Reconstructor(cast(JointField, modules["field"]).config)
     for name, module in network.named_children():
         module.load_state_dict(modules[name].state_dict())
+    return network.eval()
+
+
+def export(folder: Path, target: Path, data: list[Path], command: str) -> None:
+    """Write what the last stages have left of each part, its config and its card."""
+    last = 3 if (folder / "stage3.safetensors").exists() else 2
+    network = assembled(folder, last)
+    config = network.config
     steps = {k: read_checkpoint(folder / f"stage{k}.safetensors")[0] for k in range(1, last + 1)}
     times = ", ".join(f"stage {k}: {s['step']} steps, {s['seconds'] / 60:.0f} minutes" for k, s in steps.items())
     card = f"""# Joint occupancy field

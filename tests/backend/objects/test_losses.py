@@ -22,9 +22,9 @@ def test_photometric_error_is_that_of_the_foreground():
 
 
 def test_the_silhouette_pulls_occupancy_to_a_half_inside_and_to_zero_outside():
-    occupancy = torch.tensor([[0.5, 0.51, 0.1, 0.3, 0.0]])
-    mask = torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0]])
-    assert losses.silhouette(occupancy, mask) == pytest.approx((0.0 + 0.0 + 0.4 + 0.3 + 0.0) / 5)
+    occupancy = torch.tensor([[0.5, 0.51, 0.1, 0.51, 0.4]])  # the last ray passes by a soft surface
+    hit, mask = occupancy >= 0.5, torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0]])
+    assert losses.silhouette(occupancy, hit, mask) == pytest.approx((0.0 + 0.0 + 0.4 + 0.51 + 0.0) / 5)
 
 
 def test_the_silhouette_turns_camera_and_shape_toward_the_mask():
@@ -34,12 +34,12 @@ def test_the_silhouette_turns_camera_and_shape_toward_the_mask():
     mask = find_surface(field, egg_codes(), true, pixels, losses_search()).hit.float()
     scale = torch.tensor([[0.8]], requires_grad=True)
     small = find_surface(field, egg_codes()._replace(shape=scale), true, pixels, losses_search())
-    assert torch.autograd.grad(losses.silhouette(small.occupancy, mask), scale)[0] < 0
+    assert torch.autograd.grad(losses.silhouette(small.occupancy, small.hit, mask), scale)[0] < 0
     shifted = true.clone()
     shifted[:, 0] += 0.15 * shifted[:, 2]  # the picture moves to the right
     shifted.requires_grad_()
     seen = find_surface(field, egg_codes(), shifted, pixels, losses_search())
-    slope = torch.autograd.grad(losses.silhouette(seen.occupancy, mask), shifted)[0]
+    slope = torch.autograd.grad(losses.silhouette(seen.occupancy, seen.hit, mask), shifted)[0]
     assert (slope[:, 0] * shifted[:, 2]).sum() > 0  # descending moves it back to the left
 
 
@@ -125,11 +125,14 @@ def test_stage_one_compares_occupancy_colour_and_category():
     occupied, colour = (torch.rand(2, 9) > 0.5).float(), torch.rand(2, 9, 3)
     coloured = torch.zeros(2, 9, dtype=torch.bool)
     coloured[:, ::3] = True
-    found = losses.stage1(field, codes, points, occupied, colour, coloured, torch.tensor([0, 1]))
+    given = field, codes, points, occupied, colour, coloured, torch.tensor([0, 1])
+    found, squares = losses.stage1(*given), losses.stage1(*given, squares=True)
     with torch.no_grad():
         occupancy, branch, albedo = field(codes, points)
     found = {name: float(loss.detach()) for name, loss in found.items()}
-    assert found["occupancy"] == pytest.approx(float(((occupancy - occupied) ** 2).mean()))
+    told = torch.where(occupied > 0.5, occupancy, 1 - occupancy)
+    assert found["occupancy"] == pytest.approx(float(-losses.ENTROPY * told.log().mean()), rel=1e-4)
+    assert float(squares["occupancy"].detach()) == pytest.approx(float(((occupancy - occupied) ** 2).mean()))
     assert found["albedo"] == pytest.approx(float(((albedo - colour) ** 2)[coloured].mean()), rel=1e-5)
     logits = field.classifier(codes.category).detach()
     assert found["category"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1]))))
@@ -160,5 +163,19 @@ def test_the_balance_is_least_where_all_branches_win_their_share():
         )
         return float(found["balance"])
 
-    assert balance((-0.33, 0.33)) == pytest.approx(-2 * np.log(3), abs=0.02)
-    assert balance((2.0, 3.0)) > -0.1
+    assert balance((-0.33, 0.33)) == balance((-0.5, 0.5)) == 0
+    assert balance((2.0, 3.0)) == pytest.approx(2 * 0.8 * np.log(3), abs=0.02)
+
+
+def test_a_part_is_of_one_piece_and_one_colour():
+    """A row of points, half of them red and half blue, and who wins them."""
+    points = torch.linspace(-1, 1, 40)[None, :, None].expand(1, 40, 3)
+    half = torch.arange(40)[None] >= 20
+    colour = torch.where(half[..., None], torch.tensor([0.0, 0.0, 1.0]), torch.tensor([1.0, 0.0, 0.0]))
+
+    def wrong(branch: torch.Tensor) -> float:
+        chosen = torch.nn.functional.one_hot(branch, 3).float()
+        return float(losses.part_coherence(chosen, points, colour, torch.ones(1, 40, dtype=torch.bool)))
+
+    one, speckled = torch.zeros(1, 40, dtype=torch.long), torch.arange(40)[None] % 2
+    assert wrong(half.long()) < 0.01 < wrong(one) < wrong(speckled)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from backend.images import srgb_decode
 from backend.objects import objects, views
+from backend.objects.doubt import Doubt
 from backend.objects.encoder import Fit, ImageEncoder, Views
 from backend.objects.network import Codes, ObjectConfig
 from backend.objects.projection import cropped, pixel_rays, project, projection
@@ -115,17 +116,21 @@ def test_the_camera_s_pose_is_all_of_its_projection():
     np.testing.assert_allclose(2 * seen, project(whole_picture(), points)[0], atol=1e-9)
 
 
-def test_refinement_finds_size_and_camera_and_is_never_worse(photograph):
+def test_refinement_moves_what_is_in_doubt_alone(photograph):
     taken, mask = photograph
     network = network_that_sees(taken, mask)
     rgb, alpha, _, _ = cut_out(taken.encoded, mask)
     true = network(torch.zeros(1, 4, 128, 128))
     linear, cover = (torch.from_numpy(x).float()[None] for x in (srgb_decode(rgb / 255), alpha / 255))
     off = true._replace(codes=egg_codes(scale=0.8))
-    found = refined(network.field, network.encoder, off, linear, cover, 40)
+    lengths = [code.shape[1] for code in off.codes]
+    network.doubt = Doubt(ObjectConfig(category_code=lengths[0], shape_code=lengths[1], albedo_code=lengths[2]))
+    network.doubt.directions[0, lengths[0]] = 0.2  # of the size
+    found = refined(network, off, linear, cover, 40)
     assert abs(float(found.codes.shape) - 1) < 0.07
-    same = refined(network.field, network.encoder, true, linear, cover, 0)
-    torch.testing.assert_close(same.matrix, true.matrix)
+    torch.testing.assert_close(found.matrix, true.matrix)  # of which there is no doubt
+    network.doubt.directions.zero_()
+    torch.testing.assert_close(refined(network, off, linear, cover, 5).codes.shape, off.codes.shape)
 
 
 def test_masks_come_from_alpha_files_and_boxes(photograph, tmp_path):

@@ -122,7 +122,7 @@ def test_photographs_become_shards_that_stage_three_reads(tmp_path):
     out = tmp_path / "shards"
     make_photographs(argparse.Namespace(set="pix3d", root=tmp_path, out=out))
     data = ObjectData([out])
-    assert (data.category, data.seed, data.views, data.has_shapes) == (["chair"], [1], 1, False)
+    assert (data.category, data.seed, data.pictures.tolist(), data.has_shapes) == (["chair"], [1], [[0, 0]], False)
     assert json.loads((out / "card.json").read_text())["left_out"] == 1
     batch = picture_batch(data, [(0, 0)], {"chair": 0})
     assert batch.mask.mean() == pytest.approx((1 / 1.1) ** 2, abs=0.02)

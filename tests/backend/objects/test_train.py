@@ -28,7 +28,7 @@ FIRST = Plan(
     stage=1, network=TINY, steps=350, batch=4, rate=1e-2, points=512, sides=((16, 0.0), (32, 0.8)), free_codes=True
 )
 SECOND = Plan(
-    stage=2, network=TINY, steps=16, batch=4, rate=3e-3, rendered=16, search=Search(12, 3), pictures=2, image_from=0.5
+    stage=2, network=TINY, steps=16, batch=4, rate=1e-2, rendered=16, search=Search(12, 3), pictures=2, image_from=0.5
 )
 THIRD = Plan(stage=3, network=TINY, steps=6, batch=2, rate=3e-4, rendered=16, search=Search(12, 3), boundary=16)
 
@@ -109,7 +109,7 @@ def test_free_codes_may_begin_with_what_a_voxel_encoder_reads(data, known, tmp_p
 
 def test_stage_three_has_all_losses_and_freezes_the_shape_decoder(run, data):
     assert set(lines(run, 3)[-1]) >= {"image", "silhouette", "features", "albedo", "white"}
-    before, after = train.load_stage(run, 1), train.load_stage(run, 3)
+    before, after = train.load_stage(run, 2), train.load_stage(run, 3)
     for name, value in before["field"].state_dict().items():
         same = torch.equal(value, after["field"].state_dict()[name])
         assert same != name.startswith("albedo."), name
@@ -166,14 +166,14 @@ def test_what_is_exported_loads_and_says_the_same(run, data, known, tmp_path):
 
 
 def test_evaluation_measures_every_category_and_their_mean(run, data):
-    modules = train.load_stage(run, 1) | {"encoder": train.load_stage(run, 2)["encoder"].eval()}
-    figures = evaluate.from_pictures(modules["field"], modules["encoder"], data, 24, 2000)
+    network = train.assembled(run, 2)
+    figures = evaluate.from_pictures(network, data, 24, 2000)
     assert set(figures) == {"table", "car", "mean"}
     assert set(figures["car"]) == {"chamfer", "f_score", "azimuth_error", "category_right", "images"}
     assert figures["mean"]["chamfer"] == pytest.approx((figures["car"]["chamfer"] + figures["table"]["chamfer"]) / 2)
     written = evaluate.table(evaluate.rows("mine", "test", figures))
     assert f"{figures['car']['chamfer']:.3f}" in written
-    field = modules["field"]
+    field = network.field
     by_voxels = evaluate.codes_by_voxels(VoxelEncoder(field.config), data)
     for codes_of in (evaluate.codes_by_fitting(field, data, 3), by_voxels):
         figures = evaluate.from_shapes(field, data, codes_of, 24, 2000)["table"]
