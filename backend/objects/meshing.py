@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A joint field as a closed mesh: marching cubes, smooth normals, parts and albedo."""
+"""A joint field as a closed mesh: marching cubes, smoothed, with normals, parts and albedo."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import trimesh
 from scipy.ndimage import maximum_filter, minimum_filter
 from skimage.measure import marching_cubes
 from torch import Tensor
+from trimesh.smoothing import filter_taubin
 
 from ..device import in_chunks
 from ..import_jobs import part_albedo
 from ..protocol import replacing
 from .network import Codes, JointField
-from .rendering import INSIDE, normals_of
+from .rendering import INSIDE
 
 GUESSED = 0.4  # surface of an object that was seen once: what may be there, as thin legs, had better be there
+SMOOTHED = 20  # steps of Taubin's filter: fields are wrinkled by the sines they see, and it keeps thin parts
 _OUTSIDE = 0.1  # voxels that lie below it with all their neighbours are not looked at more closely
 _DEEPER = 0.3  # above the surface's level: those that lie above this are not, either
 
@@ -52,13 +55,14 @@ def extract(field: JointField, codes: Codes, side: int = 128, level: float = INS
         nothing = np.zeros((0, 3), np.float32)
         return ObjectMesh(nothing, np.zeros((0, 3), np.int32), nothing, nothing, np.zeros(0, np.int32))
     vertices, faces, _, _ = marching_cubes(values, level, gradient_direction="ascent")
-    vertices = ((vertices - 0.5) * (2 / side) - 1).astype(np.float32)
+    smooth = trimesh.Trimesh((vertices - 0.5) * (2 / side) - 1, faces, process=False)
+    filter_taubin(smooth, iterations=SMOOTHED)
+    vertices, normals = (np.asarray(x, np.float32) for x in (smooth.vertices, smooth.vertex_normals))
     at, middle = (torch.from_numpy(x).to(codes.shape.device) for x in (vertices, vertices[faces].mean(1)))
-    normals = in_chunks(at, lambda points: normals_of(field, codes, points[None], create_graph=False)[0].detach())
     with torch.no_grad():
         albedo = in_chunks(at, lambda points: field(codes, points[None])[2][0])
         part = in_chunks(middle, lambda points: field.shape(codes, points[None])[0].argmax(-1))
-    normals, albedo, part = (x.cpu().numpy() for x in (normals, albedo, part))
+    albedo, part = (x.cpu().numpy() for x in (albedo, part))
     return ObjectMesh(vertices, np.ascontiguousarray(faces, np.int32), normals, albedo, part.astype(np.int32))
 
 
