@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .encoder import Fit, ImageEncoder, Views
 from .network import Codes, ObjectConfig
+from .symmetry import turned_light
 
 RANK = 64  # directions that are kept
 CAMERA, LIGHT = 12, 27  # numbers of an answer beside its codes
@@ -39,11 +40,8 @@ class Doubt(nn.Module):
         """An answer (B = 1) that is `way` (1, RANK) standard deviations along the directions away."""
         azimuth = fit.views.logits.argmax(1)
         parts = (numbers(fit.codes, fit.views, azimuth) + way @ self.directions).split(self.lengths, 1)
-        kept = torch.zeros_like(fit.views.numbers).scatter(
-            1, azimuth[:, None, None].expand(-1, 1, CAMERA), parts[3][:, None]
-        )
-        views = fit.views._replace(numbers=kept, light=parts[4].unflatten(1, (9, 3)))
-        matrix, light = encoder.seen(views, azimuth)
+        matrix = encoder.projection(parts[3], azimuth)
+        light = turned_light(parts[4].unflatten(1, (9, 3)), -azimuth)
         return fit._replace(codes=Codes(*parts[:3]), matrix=matrix, light=light)
 
 
