@@ -255,6 +255,7 @@ class EditedObject:
 
     category, shape, albedo: the codes. kind: the category that it was taken for; side: of the mesh's grid.
     sliders: SHAPE_SLIDERS of them or less, toward and amount: see `objects.code_space.Edit`.
+    camera, levels: `objects.outline.Outline`, row by row; empty where none is known.
     """
 
     category: tuple[float, ...]
@@ -265,6 +266,8 @@ class EditedObject:
     sliders: tuple[float, ...]
     toward: str
     amount: float
+    camera: tuple[float, ...] = ()
+    levels: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

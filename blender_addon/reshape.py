@@ -24,7 +24,8 @@ from .jobs import Outcome, Progress
 TITLE = "Reshape Object"
 CODES = "penumbra_codes"  # custom property of a mesh: its codes, and what they are of
 PARTS = "penumbra_parts"  # the part that each material slot is of
-EXCHANGES = {"SHAPE": ("category", "shape"), "ALBEDO": ("albedo",)}  # codes that change places
+KEPT = ("category", "shape", "albedo", "camera", "levels")  # what `EditedObject` has of the network and the picture
+EXCHANGES = {"SHAPE": ("category", "shape", "camera", "levels"), "ALBEDO": ("albedo",)}  # of these, what changes places
 REST = 0.4  # seconds without a change after which the sliders are followed
 
 
@@ -70,7 +71,7 @@ class PenumbraShape(bpy.types.PropertyGroup):
 
 def remember(mesh: bpy.types.Mesh, result: ObjectResult, codes: dict[str, np.ndarray], side: int) -> None:
     """Keep the codes of a new object with its mesh."""
-    plain = {name: code.astype(float).tolist() for name, code in codes.items()}
+    plain = {name: code.astype(float).ravel().tolist() for name, code in codes.items()}
     mesh[CODES] = {**plain, "kind": result.category, "kinds": list(result.kinds), "side": side}
     with _quiet():
         mesh.penumbra_shape.toward = result.category
@@ -93,7 +94,7 @@ class Target:
 def target_of(mesh: bpy.types.Mesh) -> Target:
     """What the sliders of a mesh ask for."""
     kept, shape = mesh[CODES], mesh.penumbra_shape
-    codes = {name: tuple(kept[name]) for name in ("category", "shape", "albedo")}
+    codes = {name: tuple(kept.get(name, ())) for name in KEPT}
     edit = {"sliders": tuple(shape.sliders), "toward": shape.toward, "amount": shape.amount}
     return Target(mesh, EditedObject(**codes, kind=kept["kind"], side=kept["side"], **edit))
 
@@ -181,7 +182,7 @@ def _become(mesh: bpy.types.Mesh, target: Target, surface: dict[str, np.ndarray]
     fill(mesh, **surface)
     mesh.update()
     edited = target.edited
-    kept = {name: list(getattr(edited, name)) for name in ("category", "shape", "albedo")}
+    kept = {name: list(getattr(edited, name)) for name in KEPT}
     mesh[CODES] = {**mesh[CODES].to_dict(), **kept, "kind": edited.kind}
     with _quiet():
         mesh.penumbra_shape.sliders = edited.sliders

@@ -16,13 +16,13 @@ from ..images import srgb_encode
 from . import metrics
 from .code_fit import fit_codes
 from .dataset import ObjectData, moved, picture_batch, point_batch
-from .meshing import GUESSED, extract
+from .meshing import extract
 from .network import Codes, JointField, VoxelEncoder
 from .objects import sheet
 from .projection import viewpoint
 from .reconstructor import Reconstructor
 from .refine import refined
-from .rendering import INSIDE, valid_camera
+from .rendering import valid_camera
 from .shapes import LABELS, make_shape
 from .symmetry import symmetries
 from .voxels import NEAR, centres, piece_grid, pieces_of
@@ -45,10 +45,11 @@ def from_pictures(
             fit = network(batch.picture)
         if refine:
             fit = refined(network, fit, batch.linear, batch.mask, refine)
-        figures = _surface_figures(field, fit.codes, category, data.seed[row], side, points, GUESSED)
+        seen = valid_camera(fit.matrix)[0].double().cpu().numpy(), batch.mask[0].cpu().numpy()
+        figures = _surface_figures(field, fit.codes, category, data.seed[row], side, points, seen)
         true = data.matrix(row, 0)
         if true is not None:
-            found = viewpoint(valid_camera(fit.matrix)[0].double().cpu().numpy())[0]
+            found = viewpoint(seen[0])[0]
             alike = symmetries_of(category, data.seed[row])
             figures["azimuth_error"] = metrics.azimuth_error(found, viewpoint(true.astype(np.float64))[0], alike)
         if field.config.category_code:
@@ -67,8 +68,9 @@ def sheet_of(network: Reconstructor, data: ObjectData, side: int = 128) -> np.nd
         with torch.no_grad():
             fit = network(batch.picture.to(device))
         rgb, coverage = srgb_encode(batch.linear[0].numpy()), batch.mask[0].numpy()
-        seen = (np.round(255 * x).astype(np.uint8) for x in (rgb, coverage))
-        rows.append(sheet(*seen, extract(network.field, fit.codes, side, GUESSED), fit))
+        camera = valid_camera(fit.matrix)[0].double().cpu().numpy()
+        mesh = extract(network.field, fit.codes, side, (camera, coverage))
+        rows.append(sheet(*(np.round(255 * x).astype(np.uint8) for x in (rgb, coverage)), mesh, fit))
     return np.concatenate(rows)
 
 
@@ -163,10 +165,17 @@ def table(results: list[dict]) -> str:
 
 
 def _surface_figures(
-    field: JointField, codes: Codes, category: str, seed: int, side: int, points: int, level: float = INSIDE
+    field: JointField,
+    codes: Codes,
+    category: str,
+    seed: int,
+    side: int,
+    points: int,
+    seen: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, float]:
+    """Of the mesh that `meshing.extract` makes."""
     random = np.random.default_rng(seed)
-    mesh = extract(field, codes, side, level)
+    mesh = extract(field, codes, side, seen)
     found = metrics.mesh_surface(mesh.vertices, mesh.faces, points, random)
     return metrics.surface_scores(found, metrics.surface_of(make_shape(category, seed), points, random))
 

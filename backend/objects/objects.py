@@ -31,7 +31,7 @@ from ..weights import load_model
 from .dataset import encoder_input
 from .encoder import Fit
 from .harmonics import ambient
-from .meshing import GUESSED, ObjectMesh, extract, write_mesh
+from .meshing import ObjectMesh, extract, write_mesh
 from .pictures import PARTS, standard_camera, studio_light
 from .projection import cropped
 from .public import cut_out
@@ -92,12 +92,13 @@ def find_object(
         linear, alpha = (torch.from_numpy(x).float()[None].to(device) for x in (srgb_decode(rgb / 255), coverage / 255))
         fit = refined(network, fit, linear, alpha)
     progress("Making the mesh", 0.6)
-    mesh = extract(network.field, fit.codes, side, GUESSED)
+    camera = valid_camera(fit.matrix)[0].double().cpu().numpy()
+    mesh = extract(network.field, fit.codes, side, (camera, coverage / 255))
     if not len(mesh.faces):
         raise PenumbraError("No shape could be made of the object.", "Choose another picture of it.")
     likely = network.field.classified(fit.codes).detach().softmax(-1)[0]
     category, probability = network.config.categories[int(likely.argmax())], float(likely.max())
-    matrix = _uncropped(valid_camera(fit.matrix)[0].double().cpu().numpy(), photograph, middle, half)
+    matrix = _uncropped(camera, photograph, middle, half)
     notices = tuple(_notices(mask, category, probability))
     return Found(mesh, fit, matrix, (rgb, coverage), category, probability, notices)
 
@@ -166,8 +167,12 @@ def import_object(folder: Path, progress: Progress) -> ObjectResult:
 
 
 def write_codes(path: Path, found: Found) -> None:
+    """As `import_jobs.EditedObject` has them."""
+    codes = {name: code[0].cpu().numpy() for name, code in found.fit.codes._asdict().items()}
+    if found.mesh.outline:
+        codes |= {"camera": found.mesh.outline.matrix, "levels": found.mesh.outline.levels}
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **{name: code[0].cpu().numpy() for name, code in found.fit.codes._asdict().items()})
+        np.savez(file, **codes)
 
 
 def write(folder: Path, found: Found) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 
 from .. import device as devices
@@ -15,8 +16,9 @@ from ..import_jobs import EditedObject, ReshapeJob, ReshapeResult
 from ..protocol import PenumbraError
 from ..weights import load_model
 from .code_space import Edit
-from .meshing import GUESSED, extract, write_mesh
+from .meshing import extract, write_mesh
 from .network import Codes
+from .outline import SIZE, Outline
 from .reconstructor import Reconstructor
 
 
@@ -29,7 +31,7 @@ def reshape(folder: Path, progress: Callable[[str, float], None]) -> ReshapeResu
     meshes = []
     for number, one in enumerate(job.objects):
         progress("Making the mesh", (number + 0.3) / len(job.objects))
-        mesh = extract(network.field, _codes(one, network, device), one.side, GUESSED)
+        mesh = extract(network.field, _codes(one, network, device), one.side, _outline(one))
         if not len(mesh.faces):
             raise PenumbraError("Nothing is left of the object with this shape.", "Move its sliders less.")
         meshes.append(f"mesh_{number}.npz")
@@ -38,6 +40,13 @@ def reshape(folder: Path, progress: Callable[[str, float], None]) -> ReshapeResu
     result = ReshapeResult(tuple(meshes), seconds, device.type, devices.versions())
     result.save(folder)
     return result
+
+
+def _outline(one: EditedObject) -> Outline | None:
+    """What an object's picture said of it, as far as an edited object should heed that."""
+    if not one.levels:
+        return None
+    return Outline(np.reshape(one.camera, (3, 4)), np.reshape(np.float32(one.levels), (SIZE, SIZE))).generous
 
 
 def _codes(one: EditedObject, network: Reconstructor, device: torch.device) -> Codes:

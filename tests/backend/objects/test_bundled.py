@@ -14,7 +14,7 @@ import torch
 from backend.objects import metrics, objects
 from backend.objects.dataset import ObjectData, picture_batch
 from backend.objects.evaluate import symmetries_of
-from backend.objects.meshing import GUESSED, extract
+from backend.objects.meshing import extract
 from backend.objects.projection import project, viewpoint
 from backend.objects.reconstructor import Reconstructor
 from backend.objects.rendering import valid_camera
@@ -53,7 +53,7 @@ def test_it_knows_kind_viewpoint_and_outline(network, unseen):
         alike = symmetries_of(category, unseen.seed[row])
         azimuths.append(metrics.azimuth_error(viewpoint(matrix)[0], viewpoint(true)[0], alike))
         if category in SOLID:
-            mesh = extract(network.field, fit.codes, 32, GUESSED)
+            mesh = extract(network.field, fit.codes, 32, (matrix, batch.mask[0].numpy()))
             outlines.append(_overlap(project(matrix, mesh.vertices)[0], batch.mask[0].numpy() > 0.5))
     assert np.mean(right) > 0.85
     assert np.median(azimuths) < 20
