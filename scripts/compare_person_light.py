@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.images import srgb_decode, srgb_encode
+from backend.images import srgb_decode
 from backend.protocol import Camera, Mesh
 from backend.rays.camera import crop_camera, pixel_centres, primary_rays
 from backend.rays.scene import RayScene
@@ -22,6 +22,7 @@ from backend.shading import evaluate, methods, moments, person_light, traced
 from backend.shading.crop import CROP
 from backend.shading.dataset import Frame
 from backend.shading.environments import Environment, sample
+from backend.shading.estimators import light_of
 from backend.shading.moments import Moment, Sources
 from backend.shading.photograph import expose, photograph
 from backend.shading.probe import LightProbe
@@ -152,8 +153,7 @@ def compare(network: ProbeNet, sources: Sources, count: int, moved: list[int], s
     pictures: list[tuple[str, np.ndarray]] = []
     for scene in Stage().scenes(sources, seed, count):
         print(scene.name, file=sys.stderr, flush=True)
-        pose = scene.camera.world_from_camera
-        told = network.predict(srgb_encode(scene.plate.clip(0, 1)), pose)
+        told = light_of(network, scene.plate, scene.camera)
         found = {"ProbeNet": told, "the true light": scene.truth}
         for pixels in moved:
             plate = np.roll(scene.plate, (pixels, pixels), (0, 1))

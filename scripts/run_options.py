@@ -12,15 +12,14 @@ from typing import Any
 from backend.protocol import PenumbraError
 
 
-def add(parser: argparse.ArgumentParser, half: bool = True) -> None:
-    """Options of a run: where, how long, on what, what it writes. half: whether it can compute in bfloat16."""
+def add(parser: argparse.ArgumentParser) -> None:
+    """Options of a run: where, how long, on what, what it writes."""
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, log, pictures; outside the repository")
     parser.add_argument("--minutes", type=float, help="of training, over all resumptions")
     parser.add_argument("--steps", type=int, help="of training; this or --minutes is needed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
-    if half:
-        parser.add_argument("--bfloat16", action="store_true", help="on a processor: pays where it has AVX-512 BF16")
+    parser.add_argument("--bfloat16", action="store_true", help="on a processor: pays where it has AVX-512 BF16")
     parser.add_argument("--report", type=float, default=60.0, help="seconds between log lines and checkpoints")
     parser.add_argument("--export", type=Path, help="write the weights, their config and card here")
 

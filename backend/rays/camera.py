@@ -149,6 +149,14 @@ def crop_camera(camera: Camera, box: tuple[float, float, float, float], size: tu
     return replace(camera, projection=projection, width=size[0], height=size[1], border=None)
 
 
+def whole_camera(crop: Camera, box: np.ndarray) -> Camera:
+    """The inverse: the camera whose crop is known. box: (4,) the crop's edges in fractions of the whole frame."""
+    left, top, right, bottom = box
+    width, height = crop.width / (right - left), crop.height / (bottom - top)
+    edges = (-left * width, -top * height, (1 - left) * width, (1 - top) * height)
+    return crop_camera(crop, edges, (crop.width, crop.height))
+
+
 def _view_plane(
     width: int,
     height: int,

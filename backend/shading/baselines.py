@@ -27,15 +27,10 @@ def harmonics(directions: np.ndarray) -> np.ndarray:
     return np.concatenate([first, np.sqrt(15) * np.stack(second, -1)], -1)
 
 
-def plate_directions(projection: np.ndarray, box: np.ndarray, size: int = 32) -> np.ndarray:
-    """(size, size, 3) unit camera-space directions in which the plate's pixels look.
-
-    projection: (4, 4) of the crop's camera. box: (4,) the crop in fractions of the plate.
-    """
-    left, top, right, bottom = box
+def plate_directions(camera: Camera, size: int = 32) -> np.ndarray:
+    """(size, size, 3) unit camera-space directions in which the pixels of a camera's plate look."""
     step = (np.arange(size) + 0.5) / size
-    pixels = np.stack(np.meshgrid((step - left) / (right - left), (step - top) / (bottom - top)), -1) * CROP
-    return primary_rays(Camera(projection, np.eye(4), CROP, CROP), pixels)[1]
+    return primary_rays(camera, np.stack(np.meshgrid(step * camera.width, step * camera.height), -1))[1]
 
 
 def fit_harmonics(plate: np.ndarray, directions: np.ndarray) -> np.ndarray:

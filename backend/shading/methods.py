@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..images import srgb_decode, srgb_encode
+from ..protocol import Camera
+from ..rays.camera import whole_camera
 from ..rays.directions import cell_shares, unpack_bits
 from . import probe as probes
 from .baselines import fit_harmonics, plate_directions, shade_harmonics, transfer_colours
 from .bounce import bounced_in
 from .crop import CROP
 from .dataset import Frame
+from .ground_light import with_ground
 from .network import ShadingNet
 from .paired import PairedNet
 from .probe import LightProbe, Sun
@@ -42,6 +45,11 @@ def true_probe(frame: Frame, light: int) -> LightProbe:
     """The light that a frame was rendered with, in camera space."""
     suns = tuple(Sun(s[:3], s[3:6], float(s[6])) for s in frame.suns[light].astype(np.float64) if s[3:6].any())
     return LightProbe(frame.radiance[light], np.zeros(3, np.float32), suns, frame.world_from_camera[:3, :3])
+
+
+def plate_camera(frame: Frame) -> Camera:
+    """The camera of a frame's whole plate."""
+    return whole_camera(Camera(frame.projection, frame.world_from_camera, CROP, CROP), frame.box)
 
 
 def sun_visibility(bits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -87,7 +95,7 @@ def colour_transfer(frame: Frame, light: int) -> Estimate:
 
 def nine_harmonics(frame: Frame, light: int) -> Estimate:
     """Nine spherical harmonics fitted to the plate."""
-    directions = plate_directions(frame.projection, frame.box)
+    directions = plate_directions(plate_camera(frame))
     coefficients = fit_harmonics(frame.plates[light].astype(np.float32) / 255, directions)
     vector = np.array([0.2126, 0.7152, 0.0722]) @ coefficients[1:4].T
     length = np.linalg.norm(vector)
@@ -135,10 +143,12 @@ def by_fitted_probe(network: ShadingNet) -> Method:
 
 
 def by_probenet(network: ProbeNet, suns: bool = True) -> Method:
-    """The light that ProbeNet reads off the plate. suns: see `probe_network.to_probe`."""
+    """The light that ProbeNet reads off the plate, and the plate's ground. suns: see `probe_network.to_probe`."""
 
     def estimate(frame: Frame, light: int) -> Estimate:
-        return by_probe(network.predict(frame.plates[light].astype(np.float32) / 255, suns=suns), frame)
+        plate = frame.plates[light].astype(np.float32) / 255
+        told = network.predict(plate, frame.world_from_camera, suns)
+        return by_probe(with_ground(told, srgb_decode(plate), plate_camera(frame)), frame)
 
     return estimate
 

@@ -37,7 +37,7 @@ _DARK = -1.0  # log radiance where the network says 0
 class ProbeNetConfig(NetworkConfig):
     """width: of the first layer; the second has a third of it."""
 
-    width: int = 384
+    width: int = 768
 
 
 class Light(NamedTuple):

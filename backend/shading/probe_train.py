@@ -57,12 +57,14 @@ class Trainer(Learner):
         """Raises PenumbraError where the checkpoint was made by another network or is damaged."""
         super().__init__(plan, folder, device)
         network = ProbeNet(plan.network).to(device)
-        self.begin(network, torch.optim.AdamW(network.parameters(), plan.rate, weight_decay=plan.decay))
+        self.begin(network, torch.optim.AdamW(network.parameters(), plan.rate, weight_decay=plan.decay, fused=True))
 
     def train_step(self, lesson: Lesson) -> dict[str, Tensor]:
         """One step. Returns the weighted losses."""
         torch.manual_seed(self.plan.seed + self.run.step)  # what is dropped out is the same in a resumed run
-        losses = light_losses(self.network(lesson.features), lesson)
+        with self.plan.half(self.device):
+            told = self.network(lesson.features)
+        losses = light_losses(told, lesson)
         self.descend(torch.stack(list(losses.values())).sum())
         return {name: loss.detach() for name, loss in losses.items()}
 

@@ -112,7 +112,7 @@ def test_what_reaches_full_resolution() -> None:
     normal, alpha = np.where(surface.valid[..., None], surface.normal, 0), surface.valid.astype(np.float32)
     nothing = np.zeros_like(normal)
     passes = Passes(nothing + 0.5, normal, alpha, nothing[..., 0], nothing)
-    view = View(Frame(1, camera, "", "", {}, ""), camera, scene, passes, nothing)
+    view = View(Frame(1, camera, "", "", {}, ""), camera, scene, passes, nothing + 0.3)
     sun = Sun(np.array([0.48, 0.6, 0.64]), np.array([1.2, 1.1, 0.9]), 0.01)
     light = LightProbe(np.full((62, 3), 0.3, np.float32), np.zeros(3), (sun,))
     truth = shade(view, light).image(surface.valid)
@@ -128,7 +128,8 @@ def test_what_reaches_full_resolution() -> None:
 
     found = compare_resolution.estimates(Oracle(), Knowing(), small, truth, light)  # type: ignore[arg-type]
     error = {k: float(((e.shading - truth)[surface.valid] ** 2).mean()) for k, e in found.items()}
-    assert error["the probe with the true light"] == error["ProbeNet"] == 0
+    assert error["the probe with the true light"] == 0
+    assert error["ProbeNet"] < 1e-9, "the plate's ground is as bright as the light from below"
     assert error["the probe fitted to ShadingNet's output"] < 0.4 * error["ShadingNet's output enlarged"]
     assert error["ShadingNet's output enlarged"] == error["the true 128 pixels enlarged"]
     assert error["ShadingNet's output enlarged"] < 0.05 * float(truth[surface.valid].var())

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Spill: the ground's light on shoes, legs and chins has the ground's own colour, as far as the plate shows it.
+
+Of the light that comes from below a network guesses what a plate mostly shows: the ground. The matched camera, whose
+horizon is the world's, tells which pixels show it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..protocol import Camera
+from ..rays.camera import primary_rays
+from ..rays.directions import RICS_DIRECTIONS, SOLID_ANGLES
+from .probe import LightProbe
+
+GROUND = 0.12  # sine of the angle below the horizon from where on a plate's pixels are taken for the ground
+LEAST = 0.05  # share of the frame that must show it
+TRUST = 0.5  # of what is seen, beside what was estimated, in the logarithm: each errs by about a quarter
+_SIZE = 64  # pixels each way that are looked at
+_FULL = 0.3  # sine below the horizon from where on light is the ground's alone
+_DARK = 1e-3  # of radiance: logarithms need a floor
+
+
+def with_ground(probe: LightProbe, plate: np.ndarray, camera: Camera) -> LightProbe:
+    """The probe, whose light from below has as much of the ground's colour and brightness as the plate shows.
+
+    plate: (H, W, 3) linear, as the whole frame of `camera` sees it. Where it shows hardly any ground, nothing changes.
+    """
+    up = np.asarray(camera.world_from_camera)[2, :3]
+    shown = seen(plate, camera, up)
+    if shown is None:
+        return probe
+    below = np.maximum(-(RICS_DIRECTIONS @ up), 0)
+    weight = SOLID_ANGLES * below
+    told = weight @ probe.radiance / weight.sum()
+    gain = (np.maximum(shown, _DARK) / np.maximum(told, _DARK)) ** TRUST
+    gains = (gain ** np.minimum(below / _FULL, 1)[:, None]).astype(np.float32)
+    spread = None if probe.spread is None else probe.spread * gains
+    return dataclasses.replace(probe, radiance=probe.radiance * gains, spread=spread)
+
+
+def seen(plate: np.ndarray, camera: Camera, up: np.ndarray) -> np.ndarray | None:
+    """(3,) mean linear radiance of the ground in a plate (H, W, 3), or None where it shows too little of it.
+
+    up: (3,) camera space.
+    """
+    height, width = plate.shape[:2]
+    rows, columns = (np.unique(np.linspace(0, n - 1, min(n, _SIZE)).astype(int)) for n in (height, width))
+    centres = np.stack(np.meshgrid((columns + 0.5) / width, (rows + 0.5) / height), -1)
+    directions = primary_rays(camera, centres * [camera.width, camera.height])[1]
+    ground = directions @ up < -GROUND
+    return plate[rows[:, None], columns][ground].mean(0) if ground.mean() > LEAST else None
