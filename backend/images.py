@@ -44,7 +44,7 @@ def read_image(path: Path | str, colorspace: str | None = None) -> np.ndarray:
     """Read a photograph or a render: (H, W, 3) float32, scene-linear Rec.709.
 
     PNG, JPEG, TIFF, WebP and BMP of 8, 16 or 32 bits, Radiance .hdr and OpenEXR; grey becomes three equal channels,
-    and what a file's alpha leaves open is black.
+    and what a file's alpha leaves open, and values that are no numbers, are black.
 
     colorspace: Blender's name of what the file holds. None takes "sRGB" for integers and linear for floats.
     Raises PenumbraError for a file that is missing, no image, of a size outside 8 to 32,768, or in another space.
@@ -67,7 +67,7 @@ def read_image(path: Path | str, colorspace: str | None = None) -> np.ndarray:
     linear = _linear(rgb, decode=colorspace == SRGB)
     if alpha is not None:
         linear *= _linear(alpha, decode=False)[..., None]
-    return linear
+    return np.nan_to_num(linear, posinf=HALF_MAX, neginf=0)
 
 
 def read_exr(path: Path | str) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ LEAST = 0.05  # share of the frame that must show it
 TRUST = 0.5  # of what is seen, beside what was estimated, in the logarithm: each errs by about a quarter
 _SIZE = 64  # pixels each way that are looked at
 _FULL = 0.3  # sine below the horizon from where on light is the ground's alone
-_DARK = 1e-3  # of radiance: logarithms need a floor
+_DARK, _BRIGHTEST = 1e-3, 4.0  # radiance: logarithms need a floor, and means no glints
 
 
 def with_ground(probe: LightProbe, plate: np.ndarray, camera: Camera) -> LightProbe:
@@ -52,4 +52,6 @@ def seen(plate: np.ndarray, camera: Camera, up: np.ndarray) -> np.ndarray | None
     centres = np.stack(np.meshgrid((columns + 0.5) / width, (rows + 0.5) / height), -1)
     directions = primary_rays(camera, centres * [camera.width, camera.height])[1]
     ground = directions @ up < -GROUND
-    return plate[rows[:, None], columns][ground].mean(0) if ground.mean() > LEAST else None
+    if ground.mean() <= LEAST:
+        return None
+    return np.clip(plate[rows[:, None], columns][ground], 0, _BRIGHTEST).mean(0)

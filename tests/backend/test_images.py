@@ -63,6 +63,15 @@ def test_floating_point_images_stay_linear(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images.read_image(tmp_path / "a.exr"), rgb)
 
 
+def test_what_is_no_number_is_read_as_black(tmp_path: Path) -> None:
+    rgb = np.full((12, 12, 3), 0.5, np.float32)
+    rgb[1, 1], rgb[2, 2], rgb[3, 3] = np.nan, np.inf, -np.inf
+    images.write_exr(tmp_path / "broken.exr", {name: rgb[..., k] for k, name in enumerate("RGB")}, half=False)
+    found = images.read_image(tmp_path / "broken.exr")
+    assert (found[1, 1], found[3, 3], found[0, 0]) == (pytest.approx(0), pytest.approx(0), pytest.approx(0.5))
+    assert np.isfinite(found).all()
+
+
 def test_exr_round_trip(tmp_path: Path) -> None:
     rgba = picture(4)
     images.write_exr(tmp_path / "half.exr", rgba)
