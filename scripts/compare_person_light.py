@@ -22,7 +22,7 @@ from backend.shading import evaluate, methods, moments, person_light, traced
 from backend.shading.crop import CROP
 from backend.shading.dataset import Frame
 from backend.shading.environments import Environment, sample
-from backend.shading.estimators import light_of
+from backend.shading.ground_light import light_of
 from backend.shading.moments import Moment, Sources
 from backend.shading.photograph import expose, photograph
 from backend.shading.probe import LightProbe

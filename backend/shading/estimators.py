@@ -9,14 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import torch
 
-from ..images import srgb_encode
-from ..protocol import PROBENET, SHADINGNET, Camera, PenumbraError
+from ..protocol import PROBENET, SHADINGNET, PenumbraError
 from ..weights import load_model
 from . import person_light
-from .ground_light import with_ground
+from .ground_light import light_of
 from .network import ShadingNet
 from .probe import LightProbe
 from .probe_network import ProbeNet
@@ -65,12 +63,6 @@ def by_person(device: torch.device, names: tuple[str, ...]) -> Estimator:
 def by_probenet(network: torch.nn.Module, view: View) -> LightProbe:
     """The light that ProbeNet reads off the plate."""
     return light_of(cast(ProbeNet, network), view.plate, view.camera)
-
-
-def light_of(network: ProbeNet, plate: np.ndarray, camera: Camera) -> LightProbe:
-    """What ProbeNet reads off a plate (H, W, 3), linear, with the ground's light as the plate shows it."""
-    told = network.predict(srgb_encode(plate.clip(0, 1)), camera.world_from_camera)
-    return with_ground(told, plate, camera)
 
 
 def by_shadingnet(network: torch.nn.Module, view: View) -> LightProbe:

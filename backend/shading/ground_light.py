@@ -11,10 +11,12 @@ import dataclasses
 
 import numpy as np
 
+from ..images import srgb_encode
 from ..protocol import Camera
 from ..rays.camera import primary_rays
 from ..rays.directions import RICS_DIRECTIONS, SOLID_ANGLES
 from .probe import LightProbe
+from .probe_network import ProbeNet
 
 GROUND = 0.12  # sine of the angle below the horizon from where on a plate's pixels are taken for the ground
 LEAST = 0.05  # share of the frame that must show it
@@ -22,6 +24,15 @@ TRUST = 0.5  # of what is seen, beside what was estimated, in the logarithm: eac
 _SIZE = 64  # pixels each way that are looked at
 _FULL = 0.3  # sine below the horizon from where on light is the ground's alone
 _DARK, _BRIGHTEST = 1e-3, 4.0  # radiance: logarithms need a floor, and means no glints
+
+
+def light_of(network: ProbeNet, plate: np.ndarray, camera: Camera, suns: bool = True) -> LightProbe:
+    """What ProbeNet reads off a plate (H, W, 3), linear, with the ground's light as the plate shows it.
+
+    camera: the whole plate's. suns: see `probe_network.to_probe`.
+    """
+    told = network.predict(srgb_encode(plate.clip(0, 1)), camera.world_from_camera, suns)
+    return with_ground(told, plate, camera)
 
 
 def with_ground(probe: LightProbe, plate: np.ndarray, camera: Camera) -> LightProbe:

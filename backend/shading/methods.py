@@ -17,7 +17,7 @@ from .baselines import fit_harmonics, plate_directions, shade_harmonics, transfe
 from .bounce import bounced_in
 from .crop import CROP
 from .dataset import Frame
-from .ground_light import with_ground
+from .ground_light import light_of
 from .network import ShadingNet
 from .paired import PairedNet
 from .probe import LightProbe, Sun
@@ -146,9 +146,8 @@ def by_probenet(network: ProbeNet, suns: bool = True) -> Method:
     """The light that ProbeNet reads off the plate, and the plate's ground. suns: see `probe_network.to_probe`."""
 
     def estimate(frame: Frame, light: int) -> Estimate:
-        plate = frame.plates[light].astype(np.float32) / 255
-        told = network.predict(plate, frame.world_from_camera, suns)
-        return by_probe(with_ground(told, srgb_decode(plate), plate_camera(frame)), frame)
+        plate = srgb_decode(frame.plates[light].astype(np.float32) / 255)
+        return by_probe(light_of(network, plate, plate_camera(frame), suns), frame)
 
     return estimate
 

@@ -123,7 +123,7 @@ def test_what_reaches_full_resolution() -> None:
             return crop(truth, small.box, passes.alpha)
 
     class Knowing:
-        def predict(self, plate, world_from_camera) -> LightProbe:
+        def predict(self, plate, world_from_camera, suns) -> LightProbe:
             return light
 
     found = compare_resolution.estimates(Oracle(), Knowing(), small, truth, light)  # type: ignore[arg-type]
