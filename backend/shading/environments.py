@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter
 
 from ..protocol import PenumbraError
 from ..rays.directions import pixel_directions
+from . import noise
 from .panorama import pixel_solid_angles, take_sun
 from .probe import Sun
 
@@ -127,7 +128,7 @@ def part_suns(name: str, picture: np.ndarray, most: int = 2) -> Environment:
     return Environment(name, picture, image.astype(np.float32), tuple(s for s in suns if s.direction[2] > 0.02))
 
 
-def sky(seed: int) -> Environment:
+def sky(seed: int, highest: float = 75) -> Environment:
     """A sky over open ground: a gradient, haze about the sun, clouds, and the sun as a light of its own.
 
     Its colours and proportions follow daylight's: the sun gives a level white surface up to some six times the clear
@@ -136,7 +137,7 @@ def sky(seed: int) -> Environment:
     random = np.random.default_rng([seed, 7])
     directions = pixel_directions(LIGHT_HEIGHT, 2 * LIGHT_HEIGHT).astype(np.float32)
     up = directions[..., 2]
-    altitude = np.radians(random.uniform(4, 75))
+    altitude = np.radians(random.uniform(4, highest))
     azimuth = random.uniform(0, 2 * np.pi)
     sun = np.array([np.cos(altitude) * np.cos(azimuth), np.cos(altitude) * np.sin(azimuth), np.sin(altitude)])
     cover = random.beta(0.8, 1.2)
@@ -178,16 +179,10 @@ def draw_suns(picture: np.ndarray, suns: tuple[Sun, ...], where: np.ndarray | bo
 def _clouds(directions: np.ndarray, cover: float, random: np.random.Generator) -> np.ndarray:
     """(H, W) opacity of a layer of clouds, thicker toward the horizon as one looks through it at a slant."""
     stretch = (directions[..., :2] / (np.clip(directions[..., 2:], 0, 1) + 0.12)).astype(np.float32)
-    size = 256
-    noise = np.zeros((size, size), np.float32)
-    for octave in range(5):
-        cells = random.standard_normal((4 << octave, 4 << octave)).astype(np.float32)
-        tile = cv2.resize(np.tile(cells, (3, 3)), (3 * size, 3 * size), interpolation=cv2.INTER_CUBIC)
-        noise += tile[size : 2 * size, size : 2 * size] * 0.55**octave
-    noise /= noise.std()
-    u, v = ((stretch[..., k] * random.uniform(12, 40) + 1000) % size for k in (0, 1))
-    value = cv2.remap(np.pad(noise, (0, 1), "wrap"), u, v, cv2.INTER_LINEAR)
-    threshold = np.quantile(noise, 1 - cover)
+    layer = noise.tile(random, 4, 0.55)
+    u, v = ((stretch[..., k] * random.uniform(12, 40) + 1000) % noise.SIZE for k in (0, 1))
+    value = cv2.remap(layer, u, v, cv2.INTER_LINEAR)
+    threshold = np.quantile(layer[:-1, :-1], 1 - cover)
     return np.clip((value - threshold) * random.uniform(0.7, 2.0), 0, 1) * np.clip(directions[..., 2] * 30, 0, 1)
 
 
@@ -199,8 +194,8 @@ def _with_ground(
     albedo = tone * np.array([1.0, random.uniform(0.85, 1.1), random.uniform(0.55, 1.0)])
     depth = np.clip(-directions[..., 2:], 0.01, 1)
     place = (directions[..., :2] / depth).astype(np.float32)
-    noise = random.standard_normal((2, 256, 256)).astype(np.float32)
-    speckle = gaussian_filter(noise[0], 2, mode="wrap") + 3 * gaussian_filter(noise[1], 10, mode="wrap")
+    cells = random.standard_normal((2, 256, 256)).astype(np.float32)
+    speckle = gaussian_filter(cells[0], 2, mode="wrap") + 3 * gaussian_filter(cells[1], 10, mode="wrap")
     u, v = ((place[..., k] * random.uniform(10, 40)) % 255 for k in (0, 1))
     mottle = cv2.remap(speckle / speckle.std(), u, v, cv2.INTER_LINEAR)
     mottle = np.exp(0.25 * mottle * np.clip(depth[..., 0] * 6, 0, 1))[..., None]  # no shimmer near the horizon

@@ -23,7 +23,7 @@ from ..body.people import Person, make_person, pose_person
 from ..protocol import CHARACTER, Camera, Mesh
 from ..rays.camera import crop_camera, look_at, perspective, pointing, project
 from ..splits import is_test, is_test_light
-from . import environments
+from . import environments, landscapes
 from .crop import CROP, Box, crop_box
 from .environments import Environment
 from .place_light import Place
@@ -32,6 +32,7 @@ from .traced import Skin
 SPLITS = {"train": range(30), "test": range(100, 108)}  # seeds of the identities
 VIEWS = 3
 BUILT = 0.6  # share of built-in places among the lights
+LANDSCAPES = 0.4  # of them in training; tests are of the same places as before there were any
 PLACE_LIGHTS = 8  # lights of one built-in place, after each other
 TURNS = 4  # of one light, after each other, for training: making a light costs more than tracing a person under it
 WINDOW = 4  # moments in a row of one person in one motion
@@ -272,7 +273,8 @@ def light_stream(sources: Sources, random: np.random.Generator, turns: int = 1) 
     first = _TEST_PLACES if sources.unseen_lights else 0
     while True:
         if random.random() < BUILT:
-            place = Place(first + int(random.integers(_TEST_PLACES)))
+            natural = not sources.unseen_lights and random.random() < LANDSCAPES
+            place = Place((landscapes.SEEDS if natural else first) + int(random.integers(_TEST_PLACES)))
             lights = (place.lit(int(seed)) for seed in random.integers(1 << 30, size=PLACE_LIGHTS))
         else:
             lights = (_found(sources, random) for _ in range(PLACE_LIGHTS))

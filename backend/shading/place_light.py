@@ -16,7 +16,7 @@ import numpy as np
 from ..protocol import RECEIVER, Mesh
 from ..rays.directions import pixel_directions
 from ..rays.scene import RayScene
-from . import place_things
+from . import landscapes, noise, place_things
 from .environments import HEIGHT, Environment, draw_suns, part_suns, sample, sky
 from .panorama import pixel_solid_angles
 from .place_things import Lamp, Things
@@ -36,7 +36,7 @@ class Place:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.things = place_things.build(seed)
+        self.things = (landscapes if seed >= landscapes.SEEDS else place_things).build(seed)
         corners = np.concatenate(self.things.corners)
         self.owner = np.concatenate(self.things.owners)
         cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -58,6 +58,14 @@ class Place:
         self.point = CHEST + hits.t[self.seen, None] * toward + _OFFSET * self.normal
         self.thing = self.owner[triangle]
         self.albedo = albedo(self.things, self.thing, self.point, self.normal)
+        self.facing = self.normal  # of what is too fine for triangles, too
+        self.distance = hits.t[self.seen]
+        if self.things.land:
+            on_land = self.thing == 0
+            there = self.point[on_land, :2]
+            self.albedo[on_land] = self.things.land.albedo(there)
+            self.facing = self.normal.copy()
+            self.facing[on_land] = self.things.land.normal(there)
 
     @cached_property
     def mean_albedo(self) -> np.ndarray:
@@ -80,10 +88,19 @@ class Place:
         active = np.repeat(received[:, None] > 1e-4, _SAMPLES, 1)
         return received * (1 - self.scene.blocked(points, toward, active, t_max=1.0).mean(1))
 
+    def sunlight(self, sun: Sun) -> np.ndarray:
+        """(pixels,) share of a sun's irradiance that every seen pixel receives, through its back too if it is thin."""
+        thin = np.array(self.things.thin, np.float32)[self.thing]
+        behind = (thin > 0) & (self.facing @ sun.direction < 0)
+        facing = np.where(behind[:, None], -self.facing, self.facing)
+        beyond = (behind & (self.normal @ sun.direction < 0))[:, None]  # the far side of a leaf
+        point = np.where(beyond, self.point - 2 * _OFFSET * self.normal, self.point)
+        return sunlight(self.scene, point, facing, sun) * np.where(behind, thin, 1)
+
     def lit(self, seed: int) -> Environment:
         """The place under one sky (and its own lamps), as an environment of a person who stands in it."""
         random = np.random.default_rng([self.seed, seed, 13])
-        heaven = sky(int(random.integers(1 << 30)))
+        heaven = sky(int(random.integers(1 << 30)), highest=25 if self.things.land and random.random() < 0.4 else 75)
         heaven = heaven.scaled(0.004 * random.uniform(0.2, 3) if self.things.night else 1.0)
         lamps = [(lamp, lamp.emission * random.uniform(0.3, 1.5)) for lamp in self.things.lamps]
         if not self.things.needs_lamps and random.random() < 0.4:
@@ -91,7 +108,7 @@ class Place:
         suns = () if self.things.night else heaven.suns
         direct = np.zeros((len(self.seen), 3), np.float32)
         for sun in suns:
-            direct += sunlight(self.scene, self.point, self.normal, sun)[:, None] * sun.irradiance.astype(np.float32)
+            direct += self.sunlight(sun)[:, None] * sun.irradiance.astype(np.float32)
         for lamp, emission in lamps:
             direct += self.lamplight(self.point, self.normal, lamp)[:, None] * emission.astype(np.float32)
         shading = direct + self.gathering.light(heaven, suns, direct)
@@ -100,6 +117,10 @@ class Place:
         for index, glow in enumerate(self.things.emission):
             if glow.any() and lamps:
                 picture[self.seen[self.thing == index]] += np.float32(glow)
+        if np.isfinite(self.things.haze):
+            clear = np.exp(-self.distance / self.things.haze)[:, None]
+            veil = sample(cv2.blur(heaven.image, (33, 5)), self.directions[self.seen] * [1, 1, 0] + [0, 0, 0.06])
+            picture[self.seen] = clear * picture[self.seen] + (1 - clear) * veil
         return self._environment(f"place-{self.seed}-{seed}", picture.reshape(HEIGHT, 2 * HEIGHT, 3), suns)
 
     def _environment(self, name: str, picture: np.ndarray, suns: tuple[Sun, ...]) -> Environment:
@@ -203,26 +224,26 @@ def _spreading(place: Place, index: np.ndarray, chosen: np.ndarray) -> tuple[np.
 def albedo(things: Things, thing: np.ndarray, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """(N, 3) what the patterns of the things make of their colours at points on them."""
     random = np.random.default_rng(things.random.integers(1 << 30))
-    noise = _noise(random)
+    tone_map = np.clip(0.5 + 0.22 * noise.tile(random, 8, 0.65), 0, 1)
     colours, scale = np.stack(things.colours).astype(np.float32), np.array(things.scales, np.float32)[thing]
     axis = np.abs(normals).argmax(1)
     first = np.where(axis == 0, points[:, 1], points[:, 0]) / scale
     second = np.where(axis == 2, points[:, 1], points[:, 2]) / scale
     mix = np.empty(len(points), np.float32)
     pattern = np.array(things.patterns)[thing]
-    grain = _look_up(noise, first * 9, second * 9)
+    grain = noise.look_up(tone_map, first * 9, second * 9)
     for index, name in enumerate(place_things.PATTERNS):
         here = pattern == index
         u, v = first[here], second[here]
         if name == "mottled":
-            mix[here] = 0.7 * _look_up(noise, u * 7, v * 7) + 0.3 * grain[here]
+            mix[here] = 0.7 * noise.look_up(tone_map, u * 7, v * 7) + 0.3 * grain[here]
             continue
         if name == "bricks":
             u, v = u + 0.5 * (np.floor(2.5 * v) % 2), 2.5 * v
         elif name == "planks":
             v = v + np.floor(u) * 0.37
             v = v / 9
-        tone = _look_up(noise, np.floor(u) * 13, np.floor(v) * 17)
+        tone = noise.look_up(tone_map, np.floor(u) * 13, np.floor(v) * 17)
         across, along = u - np.floor(u), v - np.floor(v)
         if name == "windows":
             pane = (np.abs(across - 0.5) < 0.27) & (np.abs(along - 0.5) < 0.3)
@@ -234,23 +255,3 @@ def albedo(things: Things, thing: np.ndarray, points: np.ndarray, normals: np.nd
     a, b = colours[thing, 0], colours[thing, 1]
     mixed = a + np.minimum(share, 1) * (b - a)
     return np.clip(mixed * np.where(share > 2, 0.15, np.where(share > 1, 0.5, 1)), 0.01, 0.95).astype(np.float32)
-
-
-def _noise(random: np.random.Generator, size: int = 256) -> np.ndarray:
-    """(257, 257) tile of smooth noise in about [0, 1], its last row and column those of the beginning."""
-    noise = np.zeros((size, size), np.float32)
-    for octave in range(5):
-        cells = random.standard_normal((8 << octave, 8 << octave)).astype(np.float32)
-        tile = cv2.resize(np.tile(cells, (3, 3)), (3 * size, 3 * size), interpolation=cv2.INTER_CUBIC)
-        noise += tile[size : 2 * size, size : 2 * size] * 0.65**octave
-    return np.pad(np.clip(0.5 + 0.22 * noise / noise.std(), 0, 1), (0, 1), "wrap")
-
-
-def _look_up(noise: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    size = len(noise) - 1
-    result = np.empty(len(u), np.float32)
-    for start in range(0, len(u), 32_000):  # cv2.remap takes fewer than 32768 rows
-        rows = slice(start, start + 32_000)
-        maps = [(np.asarray(x[rows], np.float64) % size).astype(np.float32)[:, None] for x in (u, v)]
-        result[rows] = cv2.remap(noise, *maps, cv2.INTER_LINEAR)[:, 0]
-    return result

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .land import Land
+
 PATTERNS = ("mottled", "tiles", "bricks", "planks", "windows")
 KINDS = ("street", "garden", "square", "room", "open", "street", "garden", "room", "square", "night")
 FREE = 2.2  # metres around the middle that stay empty
@@ -40,7 +42,8 @@ class Things:
     """Triangles being collected, with what their surfaces look like.
 
     corners: lists of (T, 3, 3). owner: of each triangle, the thing. colours: (2, 3) linear albedos, pattern, scale
-    (metres) of each thing. emission: (3,) of each.
+    (metres) of each thing. emission: (3,) of each. thin: share of the light on its back that each lets through.
+    land: what the first thing is, where that is no floor. haze: metres through which a third of a view comes.
     """
 
     random: np.random.Generator
@@ -53,9 +56,12 @@ class Things:
     patterns: list[int] = field(default_factory=list)
     scales: list[float] = field(default_factory=list)
     emission: list[np.ndarray] = field(default_factory=list)
+    thin: list[float] = field(default_factory=list)
     lamps: list[Lamp] = field(default_factory=list)
+    land: Land | None = None
+    haze: float = np.inf
 
-    def add(self, corners: np.ndarray, look: Look, emission: np.ndarray | None = None) -> None:
+    def add(self, corners: np.ndarray, look: Look, emission: np.ndarray | None = None, thin: float = 0.0) -> None:
         """corners: (T, 3, 3) of one more thing."""
         self.owners.append(np.full(len(corners), len(self.colours)))
         self.corners.append(np.asarray(corners, np.float32))
@@ -63,6 +69,7 @@ class Things:
         self.patterns.append(PATTERNS.index(look.pattern))
         self.scales.append(look.scale)
         self.emission.append(np.zeros(3) if emission is None else emission)
+        self.thin.append(thin)
 
     def uniform(self, low: float, high: float) -> float:
         return float(self.random.uniform(low, high))
@@ -125,16 +132,16 @@ def post(spot: np.ndarray, radius: float, height: float) -> np.ndarray:
     return revolved(profile, np.array([*spot, 0.0]), 14)
 
 
-def tree(things: Things, spot: np.ndarray) -> None:
-    """A trunk under a cloud of leaves, dense enough for a dappled shadow."""
+def tree(things: Things, spot: np.ndarray, level: float = 0.0, thin: float = 0.0, count: int = 700) -> None:
+    """A trunk under a cloud of `count` leaves, dense enough for a dappled shadow; `level` is the ground's height."""
     height, spread = things.uniform(3, 8), things.uniform(1.0, 2.8)
-    things.add(post(spot, 0.035 * height, 0.65 * height), look(things, "mottled", (0.05, 0.2), 0.08))
-    count = 700
+    things.add(post(spot, 0.035 * height, level + 0.65 * height), look(things, "mottled", (0.05, 0.2), 0.08))
     centres = things.random.normal(size=(count, 3))
     centres *= things.random.uniform(0.3, 1, (count, 1)) ** 0.5 / np.linalg.norm(centres, axis=1, keepdims=True)
-    centres = centres * [spread, spread, 0.33 * height] + [*spot, 0.72 * height]
-    leaves = things.random.normal(size=(count, 3, 3)) * 0.22 + centres[:, None]
-    things.add(leaves, look(things, "mottled", (0.08, 0.3), 0.27, 0.8))
+    centres = centres * [spread, spread, 0.33 * height] + [*spot, level + 0.72 * height]
+    size = 0.22 * (700 / count) ** 0.5
+    leaves = things.random.normal(size=(count, 3, 3)) * size + centres[:, None]
+    things.add(leaves, look(things, "mottled", (0.08, 0.3), 0.27, 0.8), thin=thin)
 
 
 def clutter(things: Things, count: int, near: float, far: float) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backend.images import srgb_decode
-from backend.shading import plates
+from backend.shading import landscapes, plates
 from backend.shading.environments import HEIGHT, sample
 from backend.shading.moments import Sources
 from backend.shading.panorama import LUMINANCE
@@ -82,3 +82,32 @@ def _toward(direction: list[float]) -> int:
     from backend.rays.directions import RICS_DIRECTIONS
 
     return int(np.argmax(RICS_DIRECTIONS @ np.array(direction)))
+
+
+def test_meadows_are_bright_away_from_a_low_sun() -> None:
+    meadow = Place(landscapes.SEEDS + 1)
+    land = (meadow.thing == 0) & (meadow.distance > 4) & (meadow.distance < 60)
+    lit = meadow.sunlight(Sun(np.array([0.966, 0.0, 0.259]), np.ones(3), 0.005))
+    toward, away = (land & (side * meadow.point[:, 0] > 3) & (lit > 0) for side in (1, -1))
+    assert lit[away].mean() > 1.15 * lit[toward].mean()
+
+
+def test_leaves_are_lit_through() -> None:
+    wood = Place(landscapes.SEEDS + 2)
+    assert wood.things.land
+    thin = np.array(wood.things.thin)[wood.thing]
+    leaves = (thin > 0) & (wood.thing > 0)
+    sun = Sun(np.array([0.5, 0.0, 0.866]), np.ones(3), 0.005)
+    behind = leaves & (wood.normal @ sun.direction < -0.3)
+    lit = wood.sunlight(sun)[behind]
+    assert lit.max() == pytest.approx(-thin[behind][0] * (wood.normal[behind] @ sun.direction).min(), rel=0.1)
+    assert 0.02 < (lit > 0).mean() < 0.9  # other leaves are in the way of most
+
+
+def test_the_land_is_level_where_the_person_stands() -> None:
+    for seed in range(4):
+        land = landscapes.build(landscapes.SEEDS + seed).land
+        assert land
+        near = np.random.default_rng(0).uniform(-2, 2, (100, 2))
+        assert not land.height(near).any()
+        assert np.abs(land.height(near * 60)).max() > 0.02
