@@ -23,7 +23,7 @@ _TILES = ((4, 0.5), (8, 0.5), (32, 0.9))  # of noise: cells of the first octave,
 
 @dataclass(frozen=True)
 class Growth:
-    """What covers land. hue, value: ranges. thin: share of the light on its back that shines through."""
+    """What covers land. hue, value: ranges. rough: of its surface, beside grass. thin: share of the light on its back that shines through."""
 
     hue: tuple[float, float]
     value: tuple[float, float]
@@ -33,17 +33,12 @@ class Growth:
 
     def colours(self, random: np.random.Generator) -> np.ndarray:
         """(2, 3) linear albedos."""
-        hue, saturation, value = (
-            random.uniform(*self.hue),
-            random.uniform(0, self.colourful),
-            random.uniform(*self.value),
+        hue, saturation, value = (random.uniform(*span) for span in (self.hue, (0, self.colourful), self.value))
+        turn, fade, dim = random.uniform((-0.05, 0.5, 0.5), (0.05, 1.2, 1.1))
+        both = (
+            colorsys.hsv_to_rgb(hue, saturation, value),
+            colorsys.hsv_to_rgb((hue + turn) % 1, min(saturation * fade, 1), value * dim),
         )
-        other = (
-            (hue + random.uniform(-0.05, 0.05)) % 1,
-            saturation * random.uniform(0.5, 1.2),
-            value * random.uniform(0.5, 1.1),
-        )
-        both = colorsys.hsv_to_rgb(hue, saturation, value), colorsys.hsv_to_rgb(other[0], min(other[1], 1), other[2])
         return np.array(both, np.float32)
 
 

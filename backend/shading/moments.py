@@ -32,7 +32,6 @@ from .traced import Skin
 SPLITS = {"train": range(30), "test": range(100, 108)}  # seeds of the identities
 VIEWS = 3
 BUILT = 0.6  # share of built-in places among the lights
-LANDSCAPES = 0.4  # of them in training; tests are of the same places as before there were any
 PLACE_LIGHTS = 8  # lights of one built-in place, after each other
 TURNS = 4  # of one light, after each other, for training: making a light costs more than tracing a person under it
 WINDOW = 4  # moments in a row of one person in one motion
@@ -265,16 +264,18 @@ def box_around(camera: Camera, skins: list[Skin]) -> Box:
     return box
 
 
-def light_stream(sources: Sources, random: np.random.Generator, turns: int = 1) -> Iterator[Environment]:
+def light_stream(
+    sources: Sources, random: np.random.Generator, turns: int = 1, natural: float = 0.0
+) -> Iterator[Environment]:
     """Lights without end: of built-in places, some after each other, panoramas, skies.
 
-    Each is turned at random, and perhaps mirrored, `turns` times.
+    Each is turned at random, and perhaps mirrored, `turns` times. natural: share of landscapes among the places.
     """
     first = _TEST_PLACES if sources.unseen_lights else 0
     while True:
         if random.random() < BUILT:
-            natural = not sources.unseen_lights and random.random() < LANDSCAPES
-            place = Place((landscapes.SEEDS if natural else first) + int(random.integers(_TEST_PLACES)))
+            outside = natural > 0 and random.random() < natural
+            place = Place((landscapes.SEEDS if outside else first) + int(random.integers(_TEST_PLACES)))
             lights = (place.lit(int(seed)) for seed in random.integers(1 << 30, size=PLACE_LIGHTS))
         else:
             lights = (_found(sources, random) for _ in range(PLACE_LIGHTS))
