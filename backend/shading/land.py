@@ -23,7 +23,7 @@ _TILES = ((4, 0.5), (8, 0.5), (32, 0.9))  # of noise: cells of the first octave,
 
 @dataclass(frozen=True)
 class Growth:
-    """What covers land. hue, value: ranges. rough: of its surface, beside grass. thin: share of the light on its back that shines through."""
+    """What covers land. hue, value: ranges. rough: of its surface. thin: light on its back that it lets through."""
 
     hue: tuple[float, float]
     value: tuple[float, float]
