@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 from .land import Land
-from .place_things import FREE, Look, Things, box, clutter, look, post, tree, turned
+from .place_things import FREE, Look, Things, box, clutter, crown, look, post, tree, turned
 
 SEEDS = 2_000_000  # from here on: those of landscapes
 _LEAF = 0.4  # share of the light on a leaf's back that shines through
@@ -74,10 +74,8 @@ def _conifer(things: Things, spot: np.ndarray) -> None:
 
 def _bush(things: Things, spot: np.ndarray) -> None:
     size = things.random.uniform(0.3, 1.1, 3)
-    centres = things.random.normal(size=(260, 3))
-    centres *= things.random.uniform(0.3, 1, (260, 1)) ** 0.5 / np.linalg.norm(centres, axis=1, keepdims=True)
-    level = _level(things, spot)
-    _leaves(things, centres * size + [*spot, level + 0.6 * size[2]], 0.1, things.uniform(0.1, 0.33), (0.05, 0.3))
+    middle = np.array([*spot, _level(things, spot) + 0.6 * size[2]])
+    _leaves(things, crown(things.random, 260) * size + middle, 0.1, things.uniform(0.1, 0.33), (0.05, 0.3))
 
 
 def _row(things: Things) -> None:

@@ -132,13 +132,17 @@ def post(spot: np.ndarray, radius: float, height: float) -> np.ndarray:
     return revolved(profile, np.array([*spot, 0.0]), 14)
 
 
+def crown(random: np.random.Generator, count: int) -> np.ndarray:
+    """(count, 3) places of leaves in a ball of radius 1, most of them outside."""
+    places = random.normal(size=(count, 3))
+    return places * random.uniform(0.3, 1, (count, 1)) ** 0.5 / np.linalg.norm(places, axis=1, keepdims=True)
+
+
 def tree(things: Things, spot: np.ndarray, level: float = 0.0, thin: float = 0.0, count: int = 700) -> None:
     """A trunk under a cloud of `count` leaves, dense enough for a dappled shadow; `level` is the ground's height."""
     height, spread = things.uniform(3, 8), things.uniform(1.0, 2.8)
     things.add(post(spot, 0.035 * height, level + 0.65 * height), look(things, "mottled", (0.05, 0.2), 0.08))
-    centres = things.random.normal(size=(count, 3))
-    centres *= things.random.uniform(0.3, 1, (count, 1)) ** 0.5 / np.linalg.norm(centres, axis=1, keepdims=True)
-    centres = centres * [spread, spread, 0.33 * height] + [*spot, level + 0.72 * height]
+    centres = crown(things.random, count) * [spread, spread, 0.33 * height] + [*spot, level + 0.72 * height]
     size = 0.22 * (700 / count) ** 0.5
     leaves = things.random.normal(size=(count, 3, 3)) * size + centres[:, None]
     things.add(leaves, look(things, "mottled", (0.08, 0.3), 0.27, 0.8), thin=thin)

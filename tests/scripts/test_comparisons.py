@@ -141,7 +141,7 @@ def test_what_reaches_full_resolution() -> None:
 @pytest.mark.slow
 def test_the_true_light_shades_another_person_as_they_are_lit(tmp_path):
     rows = compare_person_light.compare(
-        load_model("probenet")[0], Sources.find("test", [], []), 1, [0, 3], seed=0, out=tmp_path
+        load_model("probenet")[0], Sources("test", [], []), 1, [0, 3], seed=0, out=tmp_path
     )
     assert len(rows) == 6  # three methods, with the mesh where the person is and beside them
     errors = {row["method"]: row["shading_mse"] for row in rows if "0 pixels" in row["split"]}

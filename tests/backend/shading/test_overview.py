@@ -45,7 +45,7 @@ def test_a_mirrored_plate_gives_the_mirrored_counts() -> None:
 
 
 def test_lessons_are_of_the_plates_and_of_their_mirror_images(tmp_path: Path) -> None:
-    made = plates.shard(Sources.find("test", [], []), 12, 0, 3)
+    made = plates.shard(Sources("test", [], []), 12, 0, 3)
     np.savez(tmp_path / "shard_00000.npz", **made)
     data = PlateData([tmp_path])
     lesson = data.draw(np.random.default_rng(0), 40)
@@ -62,7 +62,7 @@ def test_lessons_are_of_the_plates_and_of_their_mirror_images(tmp_path: Path) ->
 
 
 def test_cells_and_sun_of_a_lesson_give_its_shading_facing_each_way(tmp_path: Path) -> None:
-    made = plates.shard(Sources.find("test", [], []), 13, 0, 24)
+    made = plates.shard(Sources("test", [], []), 13, 0, 24)
     np.savez(tmp_path / "shard_00000.npz", **made)
     for lesson in (whole := PlateData([tmp_path]).all, whole.mirrored()):
         suns = np.zeros((24, 2, 7))
@@ -74,7 +74,7 @@ def test_cells_and_sun_of_a_lesson_give_its_shading_facing_each_way(tmp_path: Pa
 
 
 def test_the_bundled_f_tells_the_side_of_the_light_in_unseen_places() -> None:
-    made = plates.shard(Sources.find("test", [], []), 11, 0, 144)
+    made = plates.shard(Sources("test", [], []), 11, 0, 144)
     true = light_code(torch.from_numpy(facing_shading(made["radiance"], made["suns"])).float())
     net = cast(ShadingNet, load_model("shadingnet")[0])
     with torch.no_grad():

@@ -82,7 +82,7 @@ def test_cells_and_sun_shade_as_the_probe_does() -> None:
 def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Plates of places of the test split."""
     folder = tmp_path_factory.mktemp("plates")
-    np.savez(folder / "shard_00000.npz", **plates.shard(Sources.find("test", [], []), 11, 0, 288))
+    np.savez(folder / "shard_00000.npz", **plates.shard(Sources("test", [], []), 11, 0, 288))
     return folder
 
 
