@@ -274,7 +274,7 @@ def light_stream(
     first = _TEST_PLACES if sources.unseen_lights else 0
     while True:
         if random.random() < BUILT:
-            outside = natural > 0 and random.random() < natural
+            outside = natural > 0 and random.random() < natural  # where there are none, nothing is drawn
             place = Place((landscapes.SEEDS if outside else first) + int(random.integers(_TEST_PLACES)))
             lights = (place.lit(int(seed)) for seed in random.integers(1 << 30, size=PLACE_LIGHTS))
         else:

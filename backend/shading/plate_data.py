@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -50,7 +50,8 @@ class PlateData:
         """Every plate is exposed anew, as the frames are; those of test places (`splits.TEST_PLACES`) are left out, and
         counted in `left_out`. Raises PenumbraError where there is no shard.
         """
-        random, parts, of_folder = np.random.default_rng([seed, 8]), [], []
+        random, parts = np.random.default_rng([seed, 8]), []
+        self._counts: Counter[Path] = Counter()  # plates of each folder, in their order
         self.left_out = 0
         for path in tqdm(shards(folders), desc="Looking at plates", unit="shard"):
             with reading(path):
@@ -59,15 +60,14 @@ class PlateData:
                 self.left_out += int((~kept).sum())
                 if kept.any():
                     parts.append(_lesson({name: values[kept] for name, values in arrays.items()}, random))
-                    of_folder += [path.parent] * int(kept.sum())
+                    self._counts[path.parent] += int(kept.sum())
         if not parts:
             raise PenumbraError("There are only plates of test places to learn from.", "Make others.")
         self.all = Lesson(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-        self._folders = [len(list(same)) for _, same in itertools.groupby(of_folder)]
 
     def hold_out(self, share: float) -> Lesson:
         """Take away the last plates of every folder, and return them: neighbours show the same light."""
-        kept = torch.cat([torch.arange(count) < round((1 - share) * count) for count in self._folders])
+        kept = torch.cat([torch.arange(count) < round((1 - share) * count) for count in self._counts.values()])
         held_out, self.all = self.all.at(~kept), self.all.at(kept)
         return held_out
 

@@ -56,6 +56,7 @@ def test_no_light_of_a_test_place_is_trained_on(tmp_path: Path) -> None:
     assert not found["train", ""] & found["test", ""]
     assert of_test_places("pmndrs_lobby")
     assert not of_test_places("place-3-4")
+    assert not is_test_light("pmndrs_bridge")
     assert [is_test_light(f"place_{i:04}") for i in range(40)] == [is_test(f"place_{i:04}") for i in range(40)]
 
 
