@@ -34,7 +34,8 @@ ABLATIONS = {
     "rics": "ShadingNet without RiCS",
     "": "ShadingNet, as long as its ablations",
 }
-ORDER = (*RIVALS.values(), *ABLATIONS.values())
+TOLD = "{}, told the true light"
+ORDER = (*RIVALS.values(), *ABLATIONS.values(), *(TOLD.format(ABLATIONS[without]) for without in ("rics", "")))
 PERCEPTUAL = {"lpips": ("--lpips", "AlexNet and LPIPS' heads"), "fvd": ("--fvd", "I3D as TorchScript")}
 LEFT_OUT = "{} is left out: its cells are empty. Give {}, with files of {}, which are not bundled."
 
@@ -121,7 +122,7 @@ def _methods(options: argparse.Namespace) -> tuple[dict[str, methods.Method], di
         "nine spherical harmonics of the plate": methods.nine_harmonics,
     }
     labels: dict[str, str] = {}
-    trained = [_trained(folder, device) for folder in options.networks]
+    trained = [row for folder in options.networks for row in _trained(folder, device)]
     for label, method in sorted(trained, key=lambda pair: ORDER.index(pair[0])):
         name = f"{label}, {len(labels)}"
         chosen[name], labels[name] = method, label
@@ -130,6 +131,7 @@ def _methods(options: argparse.Namespace) -> tuple[dict[str, methods.Method], di
     return {
         **chosen,
         "ShadingNet": methods.by_network(full),
+        TOLD.format("ShadingNet"): methods.by_told_network(full),
         "ShadingNet with the probe": methods.by_fitted_probe(full),
         "ProbeNet, its suns spread": methods.by_probenet(probenet, suns=False),
         "ProbeNet": methods.by_probenet(probenet),
@@ -141,13 +143,18 @@ def _load(folder: Path, device: torch.device) -> torch.nn.Module:
     return weights.load_model(folder.name, folder.parent)[0].to(device)
 
 
-def _trained(folder: Path, device: torch.device) -> tuple[str, methods.Method]:
-    """A rival or an ablation: its row, and its method. Raises PenumbraError where the folder holds another network."""
+def _trained(folder: Path, device: torch.device) -> list[tuple[str, methods.Method]]:
+    """A rival's or an ablation's rows and methods; with RiCS and without, also of G alone.
+
+    Raises PenumbraError where the folder holds another network.
+    """
     network, config = weights.load_model(folder.name, folder.parent)
     network = network.to(device)
     if isinstance(network, PairedNet):
-        return RIVALS[network.config.kind], methods.by_paired(network)
+        return [(RIVALS[network.config.kind], methods.by_paired(network))]
     without = config["trained"].get("without", [] if config["network"].get("uses_rics", True) else ["rics"])
     if not isinstance(network, ShadingNet) or len(without) > 1:
         raise PenumbraError(f"{folder.name} has no row in the table.", "Give rivals, or ShadingNet without one thing.")
-    return ABLATIONS["".join(without)], methods.by_network(network)
+    label = ABLATIONS["".join(without)]
+    rows = [(label, methods.by_network(network)), (TOLD.format(label), methods.by_told_network(network))]
+    return [row for row in rows if row[0] in ORDER]

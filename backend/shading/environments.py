@@ -128,7 +128,7 @@ def part_suns(name: str, picture: np.ndarray, most: int = 2) -> Environment:
     return Environment(name, picture, image.astype(np.float32), tuple(s for s in suns if s.direction[2] > 0.02))
 
 
-def sky(seed: int, highest: float = 75) -> Environment:
+def sky(seed: int) -> Environment:
     """A sky over open ground: a gradient, haze about the sun, clouds, and the sun as a light of its own.
 
     Its colours and proportions follow daylight's: the sun gives a level white surface up to some six times the clear
@@ -137,7 +137,7 @@ def sky(seed: int, highest: float = 75) -> Environment:
     random = np.random.default_rng([seed, 7])
     directions = pixel_directions(LIGHT_HEIGHT, 2 * LIGHT_HEIGHT).astype(np.float32)
     up = directions[..., 2]
-    altitude = np.radians(random.uniform(4, highest))
+    altitude = np.radians(random.uniform(4, 75))
     azimuth = random.uniform(0, 2 * np.pi)
     sun = np.array([np.cos(altitude) * np.cos(azimuth), np.cos(altitude) * np.sin(azimuth), np.sin(altitude)])
     cover = random.beta(0.8, 1.2)
@@ -152,17 +152,17 @@ def sky(seed: int, highest: float = 75) -> Environment:
     haze = random.uniform(0.3, 1.5)
     gradient = gradient + glow_colour * haze * (0.5 * toward**2 + 3 * np.exp((toward - 1) * 30)) * (toward > -1)
 
-    clouds = _clouds(directions, cover, random)[..., None]
+    clouds = cloud_layer(directions, cover, random)[..., None]
     lit = np.array([1.5, 1.5, 1.55]) * (1 - 0.5 * low) + glow_colour * (0.6 + 1.4 * np.maximum(toward, 0) ** 6)
     grey = 1 - 0.55 * cover * np.clip(clouds * 1.4 - 0.4, 0, 1)
     image = gradient * (1 - clouds) + lit * grey * clouds
 
-    through = float(np.exp(-4 * clouds[_pixel_of(sun)][0] * random.uniform(0.3, 1)))
+    through = float(np.exp(-4 * clouds[pixel_of(sun)][0] * random.uniform(0.3, 1)))
     power = random.uniform(2.5, 5.5) * (1 - 0.75 * low)
     colour = np.array([1.0, 0.94, 0.84]) * (1 - low) + low * np.array([1.0, 0.55, 0.22])
     half_angle = np.radians(0.27 + random.exponential(0.4)) + (1 - through) * np.radians(random.uniform(2, 6))
     suns = (Sun(sun, power * through * colour, float(half_angle)),) if through > 0.04 else ()
-    image = _with_ground(image.astype(np.float32), suns, directions, random)
+    image = with_ground(image.astype(np.float32), suns, directions, random)
     picture = cv2.resize(image, (2 * HEIGHT, HEIGHT), interpolation=cv2.INTER_LINEAR)
     return Environment(f"sky-{seed}", draw_suns(picture, suns), image, suns)
 
@@ -176,7 +176,7 @@ def draw_suns(picture: np.ndarray, suns: tuple[Sun, ...], where: np.ndarray | bo
     return picture
 
 
-def _clouds(directions: np.ndarray, cover: float, random: np.random.Generator) -> np.ndarray:
+def cloud_layer(directions: np.ndarray, cover: float, random: np.random.Generator) -> np.ndarray:
     """(H, W) opacity of a layer of clouds, thicker toward the horizon as one looks through it at a slant."""
     stretch = (directions[..., :2] / (np.clip(directions[..., 2:], 0, 1) + 0.12)).astype(np.float32)
     layer = noise.tile(random, 4, 0.55)
@@ -186,7 +186,7 @@ def _clouds(directions: np.ndarray, cover: float, random: np.random.Generator) -
     return np.clip((value - threshold) * random.uniform(0.7, 2.0), 0, 1) * np.clip(directions[..., 2] * 30, 0, 1)
 
 
-def _with_ground(
+def with_ground(
     image: np.ndarray, suns: tuple[Sun, ...], directions: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
     """Fill the lower half with a mottled ground lit by the sky and the sun."""
@@ -206,7 +206,7 @@ def _with_ground(
     return np.where(directions[..., 2:] < 0, below, image).astype(np.float32)
 
 
-def _pixel_of(direction: np.ndarray) -> tuple[int, int]:
+def pixel_of(direction: np.ndarray) -> tuple[int, int]:
     """Row and column of a direction in an image that lights."""
     row = int(np.arccos(direction[2]) / np.pi * LIGHT_HEIGHT)
     column = int((0.5 - np.arctan2(direction[1], direction[0]) / (2 * np.pi)) * 2 * LIGHT_HEIGHT)

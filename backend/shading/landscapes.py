@@ -9,7 +9,6 @@ from scipy.spatial import ConvexHull
 from .land import Land
 from .place_things import FREE, Look, Things, box, clutter, crown, look, post, tree, turned
 
-SEEDS = 2_000_000  # from here on: those of landscapes
 _LEAF = 0.4  # share of the light on a leaf's back that shines through
 
 

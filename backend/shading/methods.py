@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..images import srgb_decode, srgb_encode
 from ..protocol import Camera
@@ -18,7 +19,8 @@ from .bounce import bounced_in
 from .crop import CROP
 from .dataset import Frame
 from .ground_light import light_of
-from .network import ShadingNet
+from .light_code import facing_shading, light_code
+from .network import LightEncoder, ShadingNet
 from .paired import PairedNet
 from .probe import LightProbe, Sun
 from .probe_network import ProbeNet
@@ -113,6 +115,29 @@ def by_network(network: ShadingNet) -> Method:
 
     def estimate(frame: Frame, light: int) -> Estimate:
         return Estimate(_predict(network, frame, light)[frame.pixels])
+
+    return estimate
+
+
+class _Told(LightEncoder):
+    """f that says of every plate what it should of `facing` (1, 6, 3), the true `light_code.facing_shading`."""
+
+    facing = torch.ones(1, 6, 3)
+
+    def forward(self, plate: torch.Tensor) -> torch.Tensor:
+        code = light_code(self.facing).to(plate)
+        return code[..., None, None].expand(len(plate), -1, *plate.shape[2:])
+
+
+def by_told_network(network: ShadingNet) -> Method:
+    """A ShadingNet's shading where f tells the true light: what G makes of the rest."""
+    encoder, told = _Told(network.config), ShadingNet(network.config).eval()
+    told.encoder, told.generator = encoder, network.generator
+    by_generator = by_network(told)
+
+    def estimate(frame: Frame, light: int) -> Estimate:
+        encoder.facing = torch.from_numpy(facing_shading(frame.radiance[light], frame.suns[light]))[None].float()
+        return by_generator(frame, light)
 
     return estimate
 

@@ -23,10 +23,10 @@ from ..body.people import Person, make_person, pose_person
 from ..protocol import CHARACTER, Camera, Mesh
 from ..rays.camera import crop_camera, look_at, perspective, pointing, project
 from ..splits import is_test, is_test_light
-from . import environments, landscapes
+from . import environments
 from .crop import CROP, Box, crop_box
 from .environments import Environment
-from .place_light import Place
+from .place_light import DAYLIT, Place
 from .traced import Skin
 
 SPLITS = {"train": range(30), "test": range(100, 108)}  # seeds of the identities
@@ -265,17 +265,17 @@ def box_around(camera: Camera, skins: list[Skin]) -> Box:
 
 
 def light_stream(
-    sources: Sources, random: np.random.Generator, turns: int = 1, natural: float = 0.0
+    sources: Sources, random: np.random.Generator, turns: int = 1, daylit: float = 0.0
 ) -> Iterator[Environment]:
     """Lights without end: of built-in places, some after each other, panoramas, skies.
 
-    Each is turned at random, and perhaps mirrored, `turns` times. natural: share of landscapes among the places.
+    Each is turned at random, and perhaps mirrored, `turns` times. daylit: share of the places from `DAYLIT` on.
     """
     first = _TEST_PLACES if sources.unseen_lights else 0
     while True:
         if random.random() < BUILT:
-            outside = natural > 0 and random.random() < natural  # where there are none, nothing is drawn
-            place = Place((landscapes.SEEDS if outside else first) + int(random.integers(_TEST_PLACES)))
+            outside = daylit > 0 and random.random() < daylit  # where there are none, nothing is drawn
+            place = Place((DAYLIT if outside else first) + int(random.integers(_TEST_PLACES)))
             lights = (place.lit(int(seed)) for seed in random.integers(1 << 30, size=PLACE_LIGHTS))
         else:
             lights = (_found(sources, random) for _ in range(PLACE_LIGHTS))

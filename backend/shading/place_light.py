@@ -17,12 +17,14 @@ from ..protocol import RECEIVER, Mesh
 from ..rays.directions import pixel_directions
 from ..rays.scene import RayScene
 from . import landscapes, noise, place_things
+from .daylight import daylight
 from .environments import HEIGHT, Environment, draw_suns, part_suns, sample, sky
 from .panorama import pixel_solid_angles
 from .place_things import Lamp, Things
 from .probe import Sun
 from .probe_fit import disc, fibonacci_sphere
 
+DAYLIT = 2_000_000  # from this seed on, places have daylight for their sky, and two of three are landscapes
 CHEST = np.array([0, 0, 1.2], np.float32)  # where a place is looked at from
 STANDING = np.linspace(0.3, 1.7, 6)  # heights at which a person is lit
 _STEP = 4  # full-size pixels a gathering point
@@ -36,7 +38,8 @@ class Place:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.things = (landscapes if seed >= landscapes.SEEDS else place_things).build(seed)
+        self.daylit = seed >= DAYLIT
+        self.things = (landscapes if self.daylit and seed % 3 < 2 else place_things).build(seed)
         corners = np.concatenate(self.things.corners)
         self.owner = np.concatenate(self.things.owners)
         cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -100,7 +103,7 @@ class Place:
     def lit(self, seed: int) -> Environment:
         """The place under one sky (and its own lamps), as an environment of a person who stands in it."""
         random = np.random.default_rng([self.seed, seed, 13])
-        heaven = sky(int(random.integers(1 << 30)), highest=25 if self.things.land and random.random() < 0.4 else 75)
+        heaven = (daylight if self.daylit else sky)(int(random.integers(1 << 30)))
         heaven = heaven.scaled(0.004 * random.uniform(0.2, 3) if self.things.night else 1.0)
         lamps = [(lamp, lamp.emission * random.uniform(0.3, 1.5)) for lamp in self.things.lamps]
         if not self.things.needs_lamps and random.random() < 0.4:

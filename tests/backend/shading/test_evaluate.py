@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from backend.rays.camera import crop_camera, perspective, primary_rays, whole_ca
 from backend.shading import baselines, evaluate, methods, perceptual
 from backend.shading.crop import plate_box
 from backend.shading.dataset import Frame, ShadingData
+from backend.shading.network import ShadingNet
 from backend.shading.probe_fit import fibonacci_sphere
+from backend.weights import WEIGHTS, load_model
 
 from .analytic_shards import lamp_plate, write_shard
 
@@ -69,6 +72,16 @@ def test_a_network_is_measured_where_the_character_is(frames: list[Frame]) -> No
     fitted = evaluate.evaluate(frames[:2], {"probe": methods.by_fitted_probe(Oracle())}, "balls")[0]
     assert fitted["shading_mse"] < 0.02
     assert fitted["direction_error"] < 20
+
+
+def test_shadingnet_can_be_told_the_light_of_each_frame(frames: list[Frame]) -> None:
+    told = methods.by_told_network(cast(ShadingNet, load_model("shadingnet", WEIGHTS)[0]))
+
+    def opposite(frame: Frame, light: int) -> methods.Estimate:
+        return told(Frame(**{**vars(frame), "suns": frame.suns * np.float32([-1, -1, -1, 1, 1, 1, 1])}), light)
+
+    true, wrong = evaluate.evaluate(frames, {"told": told, "told the opposite": opposite}, "balls")
+    assert true["shading_mse"] < 0.7 * wrong["shading_mse"]
 
 
 def test_suns_are_hidden_where_rics_says_so(frames: list[Frame]) -> None:

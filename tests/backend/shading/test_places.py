@@ -11,7 +11,7 @@ from backend.shading import landscapes, plates
 from backend.shading.environments import HEIGHT, sample
 from backend.shading.moments import Sources
 from backend.shading.panorama import LUMINANCE
-from backend.shading.place_light import CHEST, Place, sunlight
+from backend.shading.place_light import CHEST, DAYLIT, Place, sunlight
 from backend.shading.probe import Sun
 
 
@@ -85,7 +85,7 @@ def _toward(direction: list[float]) -> int:
 
 
 def test_meadows_are_bright_away_from_a_low_sun() -> None:
-    meadow = Place(landscapes.SEEDS + 1)
+    meadow = Place(DAYLIT + 1)
     land = (meadow.thing == 0) & (meadow.distance > 4) & (meadow.distance < 60)
     lit = meadow.sunlight(Sun(np.array([0.966, 0.0, 0.259]), np.ones(3), 0.005))
     toward, away = (land & (side * meadow.point[:, 0] > 3) & (lit > 0) for side in (1, -1))
@@ -93,7 +93,7 @@ def test_meadows_are_bright_away_from_a_low_sun() -> None:
 
 
 def test_leaves_are_lit_through() -> None:
-    wood = Place(landscapes.SEEDS + 2)
+    wood = Place(DAYLIT + 2)
     assert wood.things.land
     thin = np.array(wood.things.thin)[wood.thing]
     leaves = (thin > 0) & (wood.thing > 0)
@@ -106,7 +106,7 @@ def test_leaves_are_lit_through() -> None:
 
 def test_the_land_is_level_where_the_person_stands() -> None:
     for seed in range(4):
-        land = landscapes.build(landscapes.SEEDS + seed).land
+        land = landscapes.build(DAYLIT + seed).land
         assert land
         near = np.random.default_rng(0).uniform(-2, 2, (100, 2))
         assert not land.height(near).any()
