@@ -67,7 +67,6 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
     """The rows, and the command's arguments that give them."""
-    chosen, labels = _methods(options)
     perceptual = evaluate.Perceptual(
         Lpips(*options.lpips) if options.lpips else None, Fvd(options.fvd) if options.fvd else None
     )
@@ -77,6 +76,7 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
     rows: list[dict] = []
     for folder in options.data:
         frames = _frames(folder, options)
+        chosen, labels = _methods(options, frames)
         rows += evaluate.over_seeds(evaluate.evaluate(frames, chosen, folder.name, perceptual), labels)
         if options.picture and folder == options.data[0]:
             firsts = {labels.get(name, name): method for name, method in reversed(chosen.items())}
@@ -112,7 +112,7 @@ def _frames(folder: Path, options: argparse.Namespace) -> list[Frame]:
     return frames[:: max(1, len(frames) // options.frames)]
 
 
-def _methods(options: argparse.Namespace) -> tuple[dict[str, methods.Method], dict[str, str]]:
+def _methods(options: argparse.Namespace, frames: list[Frame]) -> tuple[dict[str, methods.Method], dict[str, str]]:
     """The methods by name, in the table's order, and the labels of those that are one of several seeds."""
     device = devices.pick(options.device)
     chosen: dict[str, methods.Method] = {
@@ -133,8 +133,8 @@ def _methods(options: argparse.Namespace) -> tuple[dict[str, methods.Method], di
         "ShadingNet": methods.by_network(full),
         TOLD.format("ShadingNet"): methods.by_told_network(full),
         "ShadingNet with the probe": methods.by_fitted_probe(full),
-        "ProbeNet, its suns spread": methods.by_probenet(probenet, suns=False),
-        "ProbeNet": methods.by_probenet(probenet),
+        "ProbeNet, its suns spread": methods.by_probenet(probenet, frames, suns=False),
+        "ProbeNet": methods.by_probenet(probenet, frames),
         "the probe with the true light": methods.true_light,
     }, labels
 

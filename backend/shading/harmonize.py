@@ -36,8 +36,6 @@ from .views import View
 
 Progress = Callable[[str, float], None]
 
-SMOOTHING = 3.0  # frames; standard deviation over which the light of a moving plate is averaged
-
 
 def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show | None = None) -> HarmonizeResult:
     """Do the job in `folder`: write the images of every frame and ``result.json`` there.
@@ -60,7 +58,9 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show
         for frame in job.frames:
             clock.begin("Estimating the light")
             estimates.append(estimate_frame(folder, frame, estimator, preview))
-        lights, notices = settle(job.frames, estimates), estimator.notices(estimates)
+        still = len({frame.plate for frame in job.frames}) == 1
+        lights = probes.settled(estimates, [frame.number for frame in job.frames], still)
+        notices = estimator.notices(estimates)
     lights = shadow.steadied(folder, lights, lambda view, light: shade(view, light).image(view.passes.alpha > 0), clock)
     results = []
     for frame, light in zip(job.frames, lights, strict=True):
@@ -89,25 +89,6 @@ def estimate_frame(folder: Path, frame: Frame, estimator: estimators.Estimator, 
     light.save(kept)
     preview.begun(view, light)
     return light
-
-
-def settle(frames: tuple[Frame, ...], estimates: list[LightProbe]) -> list[LightProbe]:
-    """The light of each frame, agreed between frames: one light for a plate that stands, else a moving average.
-
-    Light belongs to the world, so frames are compared there and the camera may move.
-    """
-    if len(estimates) == 1:
-        return estimates
-    numbers = np.array([frame.number for frame in frames], float)
-    still = len({frame.plate for frame in frames}) == 1
-    settled = []
-    for number, estimate in zip(numbers, estimates, strict=True):
-        weight = np.array([e.confidence for e in estimates]) + 1e-3
-        if not still:
-            weight *= np.exp(-0.5 * ((numbers - number) / SMOOTHING) ** 2)
-        near = np.flatnonzero(weight > 1e-2 * weight.max())
-        settled.append(probes.mean([estimates[i] for i in near], weight[near], estimate.world_from_camera))
-    return settled
 
 
 def render_frame(

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,12 +168,28 @@ def by_fitted_probe(network: ShadingNet) -> Method:
     return estimate
 
 
-def by_probenet(network: ProbeNet, suns: bool = True) -> Method:
-    """The light that ProbeNet reads off the plate, and the plate's ground. suns: see `probe_network.to_probe`."""
+def by_probenet(network: ProbeNet, frames: Sequence[Frame], suns: bool = True) -> Method:
+    """The light that ProbeNet reads off the plate, and the plate's ground; over a film it is settled, as a job's is.
+
+    frames: those that will be asked for, in their order. suns: see `probe_network.to_probe`.
+    """
+    films: dict[int, list[Frame]] = {}
+    for frame, before in zip(frames, [None, *frames], strict=False):
+        films[id(frame)] = films[id(before)] if before is not None and frame.follows(before) else []
+        films[id(frame)].append(frame)
+
+    def told(frame: Frame, light: int) -> LightProbe:
+        plate = srgb_decode(frame.plates[light].astype(np.float32) / 255)
+        return light_of(network, plate, plate_camera(frame), suns)
+
+    @functools.lru_cache(maxsize=1)
+    def settled(first: int, light: int) -> list[LightProbe]:
+        film = films[first]
+        return probes.settled([told(f, light) for f in film], [f.number for f in film], still=False)
 
     def estimate(frame: Frame, light: int) -> Estimate:
-        plate = srgb_decode(frame.plates[light].astype(np.float32) / 255)
-        return by_probe(light_of(network, plate, plate_camera(frame), suns), frame)
+        first = films[id(frame)][0]
+        return by_probe(settled(id(first), light)[frame.number - first.number], frame)
 
     return estimate
 

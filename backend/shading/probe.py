@@ -23,6 +23,7 @@ from .probe_fit import SunVisibility
 
 CELLS = len(RICS_DIRECTIONS)
 SAME_SUN = np.radians(15.0)
+SMOOTHING = 3.0  # frames; standard deviation over which the light of a moving plate is averaged
 
 
 @dataclass(frozen=True)
@@ -327,6 +328,23 @@ def fit_confidence(target: np.ndarray, explained: np.ndarray, weight: np.ndarray
     fitted = 1 - (share * (target - explained) ** 2).sum() / max(variance, 1e-12)
     coverage = np.sqrt(np.clip(3 * np.linalg.eigvalsh((share * normals).T @ normals)[0], 0, 1))
     return float(np.clip(fitted, 0, 1) * coverage)
+
+
+def settled(estimates: Sequence[LightProbe], numbers: Sequence[int], still: bool) -> list[LightProbe]:
+    """The light of each frame, agreed between frames: one light for a plate that stands, else a moving average.
+
+    Light belongs to the world, so frames are compared there and the camera may move.
+    """
+    if len(estimates) == 1:
+        return list(estimates)
+    result, at = [], np.array(numbers, float)
+    for number, estimate in zip(numbers, estimates, strict=True):
+        weight = np.array([e.confidence for e in estimates]) + 1e-3
+        if not still:
+            weight *= np.exp(-0.5 * ((at - number) / SMOOTHING) ** 2)
+        near = np.flatnonzero(weight > 1e-2 * weight.max())
+        result.append(mean([estimates[i] for i in near], weight[near], estimate.world_from_camera))
+    return result
 
 
 def mean(probes: Sequence[LightProbe], weights: Sequence[float], world_from_camera: np.ndarray) -> LightProbe:

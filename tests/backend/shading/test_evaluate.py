@@ -18,6 +18,7 @@ from backend.shading.crop import plate_box
 from backend.shading.dataset import Frame, ShadingData
 from backend.shading.network import ShadingNet
 from backend.shading.probe_fit import fibonacci_sphere
+from backend.shading.probe_network import ProbeNet
 from backend.weights import WEIGHTS, load_model
 
 from .analytic_shards import lamp_plate, write_shard
@@ -161,6 +162,19 @@ def test_the_temporal_error_is_that_of_the_change(frames: list[Frame]) -> None:
     assert found["steady"]["temporal_mse"] == pytest.approx(np.mean(both), rel=1e-3)
     apart = evaluate.evaluate([first, others[1]], {"steady": steady}, "no film")[0]
     assert "temporal_mse" not in apart
+
+
+def test_probenet_s_light_does_not_flicker_with_the_plate_s_noise(frames: list[Frame]) -> None:
+    random = np.random.default_rng(0)
+    noisy = [np.clip(frames[0].plates + random.normal(0, 12, frames[0].plates.shape), 0, 255) for _ in range(8)]
+    film = [Frame(**{**vars(frames[0]), "number": k, "plates": p.astype(np.uint8)}) for k, p in enumerate(noisy)]
+    network = cast(ProbeNet, load_model("probenet", WEIGHTS)[0])
+    settled, alone = (methods.by_probenet(network, known) for known in (film, film[::2] + film[1::2]))
+    changes = [
+        np.mean([np.square(b - a).mean() for a, b in itertools.pairwise(e(f, 0).shading for f in film)])
+        for e in (settled, alone)
+    ]
+    assert 0 < changes[0] < 0.2 * changes[1]
 
 
 def test_seeds_are_one_row_with_their_spread() -> None:
