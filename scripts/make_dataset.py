@@ -22,7 +22,8 @@ person, through one camera with a locked exposure, under one light each of L. ``
 the test split into the lights of the training split, as the paper's test set has them.
 
 ``--tier plates`` writes photographs of places without anybody in them: plate (N, 128, 128, 3), radiance (N, 62, 3),
-suns (N, 2, 7) and light (N,) str, as above. There, --frames and --shard count plates.
+suns (N, 2, 7) and light (N,) str, as above. There, --frames and --shard count plates. ``--tier daylight`` writes those
+of landscapes, and of other built-in places, in daylight alone.
 
 ``make_dataset.py parts`` writes people with the parts of their bodies, pictures of --size pixels a side:
 `backend.body.segmentation.frames.pictures` tells the arrays. ``--tier traced`` is shaded as SURREAL and by us, ``--tier
@@ -86,7 +87,7 @@ def main() -> None:
 
 def _add_shading(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=make_shading)
-    tiers = ("traced", "cycles", "plates", "pictures")
+    tiers = ("traced", "cycles", "plates", "daylight", "pictures")
     _add_frames(parser, tiers)
     parser.add_argument("--lights", type=int, help="lights a frame (traced: 3, cycles: 1)")
     parser.add_argument("--light-split", choices=tuple(moments.SPLITS), help="of the lights, where it is another")
@@ -175,8 +176,9 @@ def _make_shard(arguments: argparse.Namespace, sources: Sources, shard: tuple[in
     index, size = shard
     if arguments.what == "parts":
         return _write_shard(arguments.out, index, _parts(arguments, sources, index, size))
-    if arguments.tier == "plates":
-        return _write_shard(arguments.out, index, plates.shard(sources, arguments.seed, index, size))
+    if arguments.tier in ("plates", "daylight"):
+        made = plates.shard(sources, arguments.seed, index, size, daylit=arguments.tier == "daylight")
+        return _write_shard(arguments.out, index, made)
     if arguments.tier == "pictures":
         random, body = (
             np.random.default_rng([arguments.seed, zlib.crc32(b"picture"), index]),

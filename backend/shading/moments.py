@@ -265,17 +265,16 @@ def box_around(camera: Camera, skins: list[Skin]) -> Box:
 
 
 def light_stream(
-    sources: Sources, random: np.random.Generator, turns: int = 1, daylit: float = 0.0
+    sources: Sources, random: np.random.Generator, turns: int = 1, daylit: bool = False
 ) -> Iterator[Environment]:
-    """Lights without end: of built-in places, some after each other, panoramas, skies.
+    """Lights without end: of built-in places, some after each other, panoramas, skies; or of daylit places alone.
 
-    Each is turned at random, and perhaps mirrored, `turns` times. daylit: share of the places from `DAYLIT` on.
+    Each is turned at random, and perhaps mirrored, `turns` times.
     """
-    first = _TEST_PLACES if sources.unseen_lights else 0
+    first = (DAYLIT if daylit else 0) + (_TEST_PLACES if sources.unseen_lights else 0)
     while True:
-        if random.random() < BUILT:
-            outside = daylit > 0 and random.random() < daylit  # where there are none, nothing is drawn
-            place = Place((DAYLIT if outside else first) + int(random.integers(_TEST_PLACES)))
+        if daylit or random.random() < BUILT:
+            place = Place(first + int(random.integers(_TEST_PLACES)))
             lights = (place.lit(int(seed)) for seed in random.integers(1 << 30, size=PLACE_LIGHTS))
         else:
             lights = (_found(sources, random) for _ in range(PLACE_LIGHTS))

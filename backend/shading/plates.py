@@ -22,20 +22,18 @@ from .photograph import background, expose, photograph
 from .traced import Light
 
 CAMERAS = 12  # of one light
-DAYLIT_SHARE = (
-    0.6  # of the built-in places in training, two thirds of them landscapes; those of tests stay as they were
-)
 _ROWS = 64  # of the panoramas that cells average
 
 
-def shard(sources: Sources, seed: int, index: int, count: int) -> dict[str, np.ndarray]:
+def shard(sources: Sources, seed: int, index: int, count: int, daylit: bool = False) -> dict[str, np.ndarray]:
     """`count` plates: plate (N, 128, 128, 3) uint8, radiance (N, 62, 3), suns (N, 2, 7), light (N,) str.
 
-    radiance and suns as in the shards of frames, camera space, at the plate's exposure.
+    radiance and suns as in the shards of frames, camera space, at the plate's exposure. daylit: of landscapes and other
+    built places under `daylight`, and of nothing else.
     """
     random = np.random.default_rng([seed, zlib.crc32(b"plates " + sources.split.encode()), index])
     rows: list[dict] = []
-    lights = light_stream(sources, random, daylit=0.0 if sources.unseen_lights else DAYLIT_SHARE)
+    lights = light_stream(sources, random, daylit=daylit)
     while len(rows) < count:
         rows += _photographed(next(lights), random)
     return {name: np.stack([row[name] for row in rows[:count]]) for name in rows[0]}
