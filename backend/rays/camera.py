@@ -122,6 +122,12 @@ def primary_rays(camera: Camera, pixels: np.ndarray) -> tuple[np.ndarray, np.nda
     return near, directions / np.linalg.norm(directions, axis=-1, keepdims=True)
 
 
+def plate_directions(camera: Camera, size: int = 32) -> np.ndarray:
+    """(size, size, 3) unit camera-space directions in which the pixels of a camera's plate look."""
+    step = (np.arange(size) + 0.5) / size
+    return primary_rays(camera, np.stack(np.meshgrid(step * camera.width, step * camera.height), -1))[1]
+
+
 def project(camera: Camera, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points (…, 3) → pixel positions (…, 2) and depths (…) along −z in metres.
 

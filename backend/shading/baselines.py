@@ -6,8 +6,6 @@ from __future__ import annotations
 import numpy as np
 
 from ..images import srgb_decode
-from ..protocol import Camera
-from ..rays.camera import primary_rays
 from .crop import CROP
 
 # What the cosine lobe leaves of the bands of radiance, over π (Ramamoorthi and Hanrahan, 2001): 1, 2/3, 1/4.
@@ -25,12 +23,6 @@ def harmonics(directions: np.ndarray) -> np.ndarray:
     first = np.stack([np.ones_like(x), *(np.sqrt(3) * axis for axis in (x, y, z))], -1)
     second = [x * y, y * z, (3 * z * z - 1) / (2 * np.sqrt(3)), x * z, (x * x - y * y) / 2]
     return np.concatenate([first, np.sqrt(15) * np.stack(second, -1)], -1)
-
-
-def plate_directions(camera: Camera, size: int = 32) -> np.ndarray:
-    """(size, size, 3) unit camera-space directions in which the pixels of a camera's plate look."""
-    step = (np.arange(size) + 0.5) / size
-    return primary_rays(camera, np.stack(np.meshgrid(step * camera.width, step * camera.height), -1))[1]
 
 
 def fit_harmonics(plate: np.ndarray, directions: np.ndarray) -> np.ndarray:

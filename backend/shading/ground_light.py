@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from ..images import srgb_encode
 from ..protocol import Camera
-from ..rays.camera import primary_rays
+from ..rays.camera import plate_directions
 from ..rays.directions import RICS_DIRECTIONS, SOLID_ANGLES
 from .probe import LightProbe
 from .probe_network import ProbeNet
@@ -21,7 +22,6 @@ from .probe_network import ProbeNet
 GROUND = 0.12  # sine of the angle below the horizon from where on a plate's pixels are taken for the ground
 LEAST = 0.05  # share of the frame that must show it
 TRUST = 0.5  # of what is seen, beside what was estimated, in the logarithm: each errs by about a quarter
-_SIZE = 64  # pixels each way that are looked at
 _FULL = 0.3  # sine below the horizon from where on light is the ground's alone
 _DARK, _BRIGHTEST = 1e-3, 4.0  # radiance: logarithms need a floor, and means no glints
 
@@ -58,11 +58,8 @@ def seen(plate: np.ndarray, camera: Camera, up: np.ndarray) -> np.ndarray | None
 
     up: (3,) camera space.
     """
-    height, width = plate.shape[:2]
-    rows, columns = (np.unique(np.linspace(0, n - 1, min(n, _SIZE)).astype(int)) for n in (height, width))
-    centres = np.stack(np.meshgrid((columns + 0.5) / width, (rows + 0.5) / height), -1)
-    directions = primary_rays(camera, centres * [camera.width, camera.height])[1]
-    ground = directions @ up < -GROUND
+    ground = plate_directions(camera) @ up < -GROUND
     if ground.mean() <= LEAST:
         return None
-    return np.clip(plate[rows[:, None], columns][ground], 0, _BRIGHTEST).mean(0)
+    small = cv2.resize(np.clip(plate, 0, _BRIGHTEST).astype(np.float32), ground.shape, interpolation=cv2.INTER_AREA)
+    return small[ground].mean(0)

@@ -12,10 +12,10 @@ import torch
 
 from ..images import srgb_decode, srgb_encode
 from ..protocol import Camera
-from ..rays.camera import whole_camera
+from ..rays.camera import plate_directions, whole_camera
 from ..rays.directions import cell_shares, unpack_bits
 from . import probe as probes
-from .baselines import fit_harmonics, plate_directions, shade_harmonics, transfer_colours
+from .baselines import fit_harmonics, shade_harmonics, transfer_colours
 from .bounce import bounced_in
 from .crop import CROP
 from .dataset import Frame

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from backend.protocol import PenumbraError
-from backend.rays.camera import crop_camera, perspective, primary_rays, whole_camera
+from backend.rays.camera import crop_camera, perspective, plate_directions, primary_rays, whole_camera
 from backend.shading import baselines, evaluate, methods, perceptual
 from backend.shading.crop import plate_box
 from backend.shading.dataset import Frame, ShadingData
@@ -110,7 +110,7 @@ def test_plate_directions_are_those_of_the_whole_frame() -> None:
     camera = perspective(640, 360, np.radians(50))
     box = (300, -20, 500, 180)
     crop = crop_camera(camera, box, (128, 128))
-    directions = baselines.plate_directions(whole_camera(crop, plate_box(box, 640, 360)), size=4)
+    directions = plate_directions(whole_camera(crop, plate_box(box, 640, 360)), size=4)
     x, y = np.meshgrid((np.arange(4) + 0.5) * 160, (np.arange(4) + 0.5) * 90)
     np.testing.assert_allclose(directions, primary_rays(camera, np.stack([x, y], -1))[1], atol=1e-5)
 
@@ -119,7 +119,7 @@ def test_plate_directions_are_those_of_the_whole_frame() -> None:
 def test_nine_harmonics_find_the_side_of_a_glow(lamp: tuple, axis: int, sign: int) -> None:
     plate = lamp_plate(np.array(lamp), np.ones(3), np.full(3, 0.05)) / np.float32(255)
     camera = perspective(128, 128, np.radians(70))
-    directions = baselines.plate_directions(camera)
+    directions = plate_directions(camera)
     coefficients = baselines.fit_harmonics(plate, directions)
     sides = np.zeros((2, 3))
     sides[:, axis] = [1, -1]
