@@ -30,7 +30,7 @@ from ..backend.protocol import (
     replacing,
     write_json,
 )
-from . import export, gloss, jobs, looks, passes, preferences
+from . import export, gloss, jobs, looks, passes, preferences, result_files
 from .backend_process import weights_folder
 from .harmonize import Request
 from .jobs import Outcome, Progress
@@ -48,7 +48,7 @@ class Task:
     @property
     def target(self) -> Path:
         """The folder that all tasks write into. Raises PenumbraError where it has no place."""
-        return passes.folder_of(self.request.cast.name, self.request.output)
+        return result_files.folder_of(self.request.cast.name, self.request.output)
 
     @property
     def is_whole(self) -> bool:
@@ -155,7 +155,7 @@ def _frame(
     task: Task, number: int, light: Path, exported: Path, share: tuple[float, float]
 ) -> Generator[Progress, None, tuple[str, ...] | None]:
     """Write one frame's images; returns notices, or None where they are there, made of the same input and light."""
-    record = passes.record_path(task.target, number)
+    record = result_files.record_path(task.target, number)
     done = json.loads(record.read_text("utf-8")) if record.is_file() else {}
     settings = task.request.settings
     shadow = json.dumps([settings.shadow, settings.shadow_softness])
@@ -177,7 +177,7 @@ def _frame(
             gloss.render_gloss(request.scene, request.view_layer, request.cast, folder, settings)
             yield from _run(folder, (share[1], share[1]))
         result = HarmonizeResult.load(folder)
-        passes.keep_result(result, folder, task.target, with_plate=True, facts={"fingerprint": fingerprint})
+        result_files.keep_result(result, folder, task.target, with_plate=True, facts={"fingerprint": fingerprint})
     return result.notices
 
 
@@ -209,7 +209,7 @@ def _run(folder: Path, share: tuple[float, float]) -> Generator[Progress, None, 
 def _roles(task: Task) -> tuple[str, ...]:
     settings = task.request.settings
     asked = {"penumbra": settings.multilayer, "gloss": settings.gloss}
-    return (*passes.roles(task.request.cast.names), *(role for role, is_asked in asked.items() if is_asked))
+    return (*result_files.roles(task.request.cast.names), *(role for role, is_asked in asked.items() if is_asked))
 
 
 def _named(frames: tuple[int, ...]) -> str:

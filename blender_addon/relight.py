@@ -21,7 +21,7 @@ from ..backend.rays.directions import RICS_DIRECTIONS, cell_shares
 from ..backend.shading import formula
 from ..backend.shading.bounce import Surroundings, bounced, hidden_share
 from ..backend.shadow.recast import KeptShadow
-from . import passes
+from . import passes, result_files
 from . import plate as plates
 
 EDGE = 8  # pixels of coverage beyond the traced ones that take their neighbours' shading
@@ -195,7 +195,7 @@ def show(scene: bpy.types.Scene, character: str, relit: Collection[str]) -> None
 def lit_images(scene: bpy.types.Scene, character: str) -> dict[str, bpy.types.Image]:
     """The result's images that depend on the light, by role."""
     names = passes.members(passes.result_node(scene, character))
-    roles = [role for role in passes.roles(names) if role == "shading" or role.startswith("shadow")]
+    roles = [role for role in result_files.roles(names) if role == "shading" or role.startswith("shadow")]
     return {role: image for role in roles if (image := passes.role_image(character, role))}
 
 

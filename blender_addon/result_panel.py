@@ -10,7 +10,7 @@ import bpy
 from mathutils import Vector
 
 from ..backend.protocol import PenumbraError
-from . import balls, drawing, grain, jobs, passes, properties, scene_light
+from . import balls, drawing, exact_plate, grain, jobs, pass_nodes, passes, properties, scene_light
 from .translations import label
 
 
@@ -59,7 +59,7 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
         layout.prop(context.scene.penumbra, "compare", slider=True)
         if context.scene.penumbra.compare:
             drawing.text(layout, context, "Renders show the comparison too", "INFO")
-        if not passes.is_plate_exact(context.scene):
+        if not exact_plate.is_plate_exact(context.scene):
             warning = layout.column()
             drawing.text(warning, context, "The plate is not shown exactly as it is", "INFO")
             warning.operator("penumbra.use_standard_view")
@@ -68,7 +68,7 @@ class PENUMBRA_PT_result(bpy.types.Panel):  # noqa: N801
 def _draw_strengths(layout: bpy.types.UILayout, node: bpy.types.Node) -> None:
     """Sliders of the result; of several characters, each one's own."""
     names = passes.members(node)
-    controls = zip(names, passes.strength_sockets(names), passes.tint_sockets(names), strict=True)
+    controls = zip(names, pass_nodes.strength_sockets(names), pass_nodes.tint_sockets(names), strict=True)
     for name, (shading, shadow), tint in controls:
         if len(names) > 1:
             layout.label(text=name, icon="OUTLINER_OB_ARMATURE", translate=False)
@@ -79,8 +79,8 @@ def _draw_strengths(layout: bpy.types.UILayout, node: bpy.types.Node) -> None:
     if set(grain.SOCKETS) <= set(node.inputs.keys()):  # an earlier version's result has none
         layout.prop(node.inputs["Grain"], "default_value", text="Grain", slider=True)
         layout.prop(node.inputs["Blur"], "default_value", text="Blur", slider=True)
-    if passes.GLOSS in node.inputs:
-        layout.prop(node.inputs[passes.GLOSS], "default_value", text="Gloss", slider=True)
+    if pass_nodes.GLOSS in node.inputs:
+        layout.prop(node.inputs[pass_nodes.GLOSS], "default_value", text="Gloss", slider=True)
     layout.prop(node.inputs["Mute"], "default_value", text="Mute", slider=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from ...backend.protocol import PenumbraError
-from .. import passes, translations
+from .. import exact_plate, passes, translations
 
 
 class OnResult:
@@ -75,13 +75,13 @@ class PENUMBRA_OT_use_standard_view(bpy.types.Operator):  # noqa: N801
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if passes.is_plate_exact(context.scene):
+        if exact_plate.is_plate_exact(context.scene):
             cls.poll_message_set(translations.tooltip("The plate is shown exactly already"))
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        passes.make_plate_exact(context.scene)
+        exact_plate.make_plate_exact(context.scene)
         return {"FINISHED"}
 
 

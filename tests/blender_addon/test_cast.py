@@ -9,7 +9,17 @@ import bpy
 import numpy as np
 import pytest
 from penumbra.backend.protocol import HarmonizeJob
-from penumbra.blender_addon import backend_process, cli, compat, export, passes, preferences, properties
+from penumbra.blender_addon import (
+    backend_process,
+    cli,
+    compat,
+    export,
+    pass_nodes,
+    passes,
+    preferences,
+    properties,
+    result_files,
+)
 from penumbra.blender_addon.character import everybody
 
 from tests.blender_addon import pixels
@@ -66,7 +76,9 @@ def test_a_common_result_takes_the_place_of_single_ones(harmonized_by, two) -> N
     assert list(passes.result_nodes(two)) == [BOTH]
     assert not node.inputs["Plate"].is_linked
     assert node.outputs["Image"].links[0].to_socket == compat.final_input(compat.compositor_tree(two))
-    assert {image[passes.IMAGE].partition("/")[0] for image in bpy.data.images if passes.IMAGE in image} == {BOTH}
+    assert {image[pass_nodes.IMAGE].partition("/")[0] for image in bpy.data.images if pass_nodes.IMAGE in image} == {
+        BOTH
+    }
 
 
 def test_a_moved_twin_outdates_the_result(harmonized_by, two) -> None:
@@ -106,7 +118,7 @@ def test_each_has_its_own_strengths(two, tmp_path: Path) -> None:
     finally:
         backend_process.stop_shared()
     folder = tmp_path / "penumbra" / bpy.path.clean_name(BOTH)
-    image = {role: pixels.load(folder / f"{role}_0001.exr") for role in passes.roles(("Rig", "Twin"))}
+    image = {role: pixels.load(folder / f"{role}_0001.exr") for role in result_files.roles(("Rig", "Twin"))}
     covered, left = image["albedo"][..., 3] > 0.99, np.arange(two.render.resolution_x) < two.render.resolution_x / 2
     for matte, side in (("matte1", left), ("matte2", ~left)):
         np.testing.assert_array_equal(image[matte][..., 0] > 0.5, (image["albedo"][..., 3] > 0) & side)

@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 import pytest
 from penumbra.backend.protocol import PenumbraError
-from penumbra.blender_addon import backend_process, compat, passes, preferences, scene_light
+from penumbra.blender_addon import backend_process, compat, pass_nodes, passes, preferences, scene_light
 
 from tests.blender_addon import cube, pixels
 from tests.blender_addon import test_passes as made_up
@@ -66,7 +66,7 @@ def test_gloss_is_that_of_the_light_found_and_metals_have_nothing_else(shiny, tm
     assert np.flatnonzero(hat.any(1))[-1] < np.flatnonzero(inside.any(1))[0] + 6, "and the body below has one"
     assert images["gloss"][hat][:, :3].mean() > 0.02
     node = passes.result_node(shiny, "Rig")
-    assert node.inputs[passes.GLOSS].default_value == 1
+    assert node.inputs[pass_nodes.GLOSS].default_value == 1
     scene_light.add(shiny, "Rig")
     expected = _rendered_gloss(shiny, tmp_path / "expected.exr")
     found = images["gloss"][..., :3]
@@ -79,10 +79,10 @@ def test_gloss_is_that_of_the_light_found_and_metals_have_nothing_else(shiny, tm
             )
     passes.remove_result(shiny, "Rig")
     assert bpy.ops.penumbra.load_result(directory=str(tmp_path / "penumbra" / "Rig")) == {"FINISHED"}
-    assert passes.GLOSS in passes.result_node(shiny, "Rig").inputs
+    assert pass_nodes.GLOSS in passes.result_node(shiny, "Rig").inputs
     shiny.penumbra.gloss = False
     assert bpy.ops.penumbra.harmonize() == {"FINISHED"}
-    assert passes.GLOSS not in passes.result_node(shiny, "Rig").inputs
+    assert pass_nodes.GLOSS not in passes.result_node(shiny, "Rig").inputs
 
 
 def test_the_compositor_adds_the_gloss_as_strong_as_its_slider_says(
@@ -98,7 +98,7 @@ def test_the_compositor_adds_the_gloss_as_strong_as_its_slider_says(
     found = dataclasses.replace(found, frames=(frame,))
     node = passes.apply_result(empty_scene, "Rig", found, tmp_path / "job", made_up.SETTINGS).node
     for strength in (0.0, 0.5, 1.0):
-        node.inputs[passes.GLOSS].default_value = strength
+        node.inputs[pass_nodes.GLOSS].default_value = strength
         image = pixels.render(empty_scene, tmp_path / "image.exr")
         expected = pixels.composite(made_up.PLATE, images) + strength * gloss * images["albedo"][..., 3:]
         np.testing.assert_allclose(image[..., :3], expected, **made_up.CLOSE)

@@ -15,7 +15,7 @@ from pathlib import Path
 import bpy
 import pytest
 from penumbra.backend.protocol import PenumbraError
-from penumbra.blender_addon import export, harmonize, jobs, passes
+from penumbra.blender_addon import export, harmonize, jobs, passes, result_files
 from penumbra.blender_addon.jobs import Job
 from penumbra.blender_addon.operators.harmonize import requested
 
@@ -105,7 +105,7 @@ def test_a_disk_that_is_full_when_the_images_are_kept_spoils_no_earlier_one(
     (tmp_path / "penumbra" / "Rig" / "albedo_0001.exr").write_bytes(b"an earlier one")
     images["albedo_0001.exr"] = b"an earlier one"
     with monkeypatch.context() as patched:
-        patched.setattr(passes.shutil, "copyfile", full_after_two)
+        patched.setattr(result_files.shutil, "copyfile", full_after_two)
         with pytest.raises(RuntimeError, match=r"No space left on device.*Free some space"):
             bpy.ops.penumbra.harmonize()
     assert contents() == before

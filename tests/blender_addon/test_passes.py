@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 import pytest
 from penumbra.backend.protocol import FrameResult, HarmonizeResult, PenumbraError
-from penumbra.blender_addon import compat, export, passes
+from penumbra.blender_addon import compat, exact_plate, export, passes
 from penumbra.blender_addon.character import cast_named
 from penumbra.blender_addon.export import ExportSettings
 
@@ -151,9 +151,9 @@ def test_an_image_given_as_plate_lies_over_the_photograph(scene: bpy.types.Scene
 
 def test_the_plate_reaches_an_8_bit_file_unchanged(scene: bpy.types.Scene, tmp_path: Path) -> None:
     apply(scene, tmp_path / "job")
-    assert not passes.is_plate_exact(scene)
-    passes.make_plate_exact(scene)
-    assert passes.is_plate_exact(scene)
+    assert not exact_plate.is_plate_exact(scene)
+    exact_plate.make_plate_exact(scene)
+    assert exact_plate.is_plate_exact(scene)
     settings = scene.render.image_settings
     if hasattr(settings, "media_type"):
         settings.media_type = "IMAGE"
@@ -170,9 +170,9 @@ def test_the_plate_reaches_an_8_bit_file_unchanged(scene: bpy.types.Scene, tmp_p
     ("name", "value"), [("view_transform", "AgX"), ("exposure", 0.5), ("gamma", 1.2), ("use_curve_mapping", True)]
 )
 def test_what_changes_the_plate_is_told(scene: bpy.types.Scene, name: str, value: object) -> None:
-    passes.make_plate_exact(scene)
+    exact_plate.make_plate_exact(scene)
     setattr(scene.view_settings, name, value)
-    assert len(passes.plate_deviations(scene)) == 1
+    assert len(exact_plate.plate_deviations(scene)) == 1
 
 
 def test_running_again_updates_in_place(scene: bpy.types.Scene, tmp_path: Path) -> None:
