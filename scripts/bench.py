@@ -87,11 +87,11 @@ def rics() -> list[dict[str, Any]]:
 
 def _person() -> list[protocol.Mesh]:
     """The demo's character in the demo's pose, in camera space, over a quarter of the frame."""
-    from backend.body import motion
+    from backend.body.builtin_motions import builtin
     from backend.body.people import make_person, pose_person
 
     person = make_person(DEMO_PERSON)
-    walk = motion.builtin("walk", DEMO_WALK, 2.0, person.joints)
+    walk = builtin("walk", DEMO_WALK, 2.0, person.joints)
     meshes = []
     for posed in pose_person(person, walk.pose[DEMO_FRAME], np.zeros(3)):
         vertices = np.float32(posed.vertices - [0, DEMO_MIDDLE, DEMO_DISTANCE])

@@ -17,9 +17,13 @@ import numpy as np
 import torch
 
 from backend import device as devices
-from backend.body import metrics, motion, takes
+from backend.body import metrics, takes
+from backend.body.builtin_motions import BUILTIN, builtin
+from backend.body.bvh import load_bvh
 from backend.body.model import BodyModel
+from backend.body.motion import resample
 from backend.body.people import make_person
+from backend.body.retarget import retarget
 from backend.body.rotations import rotation_matrices
 from backend.footage import open_footage
 from backend.import_jobs import LARGEST
@@ -64,11 +68,11 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
 def render(folder: Path, options: argparse.Namespace) -> np.ndarray:
     """Write the frames into `folder`. Returns the true joints (F, 24, 3), camera space, metres."""
     person = make_person(PERSON)
-    if options.motion in motion.BUILTIN:
-        whole = motion.builtin(options.motion, HABIT, rest_joints=person.joints)
+    if options.motion in BUILTIN:
+        whole = builtin(options.motion, HABIT, rest_joints=person.joints)
     else:
-        whole = motion.retarget(motion.load_bvh(Path(options.motion)), person.joints)
-    clip = motion.resample(whole, options.fps).slice(options.start, options.start + options.frames)
+        whole = retarget(load_bvh(Path(options.motion)), person.joints)
+    clip = resample(whole, options.fps).slice(options.start, options.start + options.frames)
     joints = _joints(np.float32(person.betas), rotation_matrices(torch.from_numpy(clip.pose)).numpy(), clip.trans)
     middle = (joints.reshape(-1, 3).min(0) + joints.reshape(-1, 3).max(0)) / 2 @ Z_UP.T
     facing = rotation_matrices(torch.from_numpy(clip.pose[:, 0]))[:, :, 2].mean(0).numpy() @ Z_UP.T

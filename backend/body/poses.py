@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..splits import is_test
-from .motion import BUILTIN, INDEX, builtin, forward_kinematics, load_motion, mirror, pose_from_angles
+from .builtin_motions import BUILTIN, builtin, pose_from_angles
+from .motion import INDEX, forward_kinematics, mirror
+from .retarget import load_motion
 
 _LEGS = [
     INDEX[n] for n in ("pelvis", *(f"{s}_{j}" for s in ("left", "right") for j in ("hip", "knee", "ankle", "foot")))

@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from ..body import motion as motions
-from ..body.motion import INDEX, Bvh, Motion
+from ..body.builtin_motions import BUILTIN, builtin
+from ..body.bvh import Bvh, load_bvh
+from ..body.motion import INDEX, Motion, forward_kinematics, mirror, resample
 from ..body.people import Person, make_person, pose_person
+from ..body.retarget import retarget
 from ..protocol import CHARACTER, Camera, Mesh
 from ..rays.camera import crop_camera, look_at, perspective, pointing, project
 from ..splits import is_test, is_test_light
@@ -165,12 +167,12 @@ def _clip(sources: Sources, joints: np.ndarray, random: np.random.Generator, len
     """`length` frames of a motion; "@" and the first one's number are added to its name."""
     if sources.motions and random.random() < 0.7:
         path = sources.motions[random.integers(len(sources.motions))]
-        whole = motions.resample(motions.retarget(_bvh(path), joints, path.stem))
+        whole = resample(retarget(_bvh(path), joints, path.stem))
     else:
         habit = int(random.integers(40)) + (1000 if sources.split == "test" else 0)
-        whole = motions.builtin(str(random.choice(motions.BUILTIN)), habit, rest_joints=joints)
+        whole = builtin(str(random.choice(BUILTIN)), habit, rest_joints=joints)
     if random.random() < 0.5:
-        whole = motions.mirror(whole)
+        whole = mirror(whole)
     start = int(random.integers(max(1, len(whole) - length)))
     frames = np.minimum(np.arange(start, start + length), len(whole) - 1)
     return Motion(f"{whole.name}@{start}", whole.pose[frames], whole.trans[frames], whole.fps)
@@ -178,7 +180,7 @@ def _clip(sources: Sources, joints: np.ndarray, random: np.random.Generator, len
 
 @functools.lru_cache(maxsize=64)
 def _bvh(path: Path) -> Bvh:
-    return motions.load_bvh(path)
+    return load_bvh(path)
 
 
 @functools.lru_cache(maxsize=32)
@@ -217,7 +219,7 @@ class _Rig:
 
     @classmethod
     def draw(cls, clip: Motion, rest_joints: np.ndarray, random: np.random.Generator) -> _Rig:
-        joints = motions.forward_kinematics(clip.pose, clip.trans, rest_joints)
+        joints = forward_kinematics(clip.pose, clip.trans, rest_joints)
         chest = gaussian_filter1d(joints[:, INDEX["spine3"]] @ Z_UP.T, 8, axis=0, mode="nearest")
         hips = (joints[:, INDEX["left_hip"]] - joints[:, INDEX["right_hip"]]).mean(0) @ Z_UP.T
         front = np.arctan2(-hips[0], hips[1])  # a quarter turn clockwise from the left hip's side

@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from backend.body import motion, people
+from backend.body import builtin_motions, people
 from backend.images import read_image, srgb_encode
 from scripts.scenes import character, places
 
@@ -62,7 +62,7 @@ def build(plate: Path) -> None:
     person = people.make_person(PERSON)
     armature = character.build_character(person, "Walker", scene.collection)
     armature.rotation_euler.z = CAMERA_AT + math.pi / 2 + FACING
-    walk = motion.builtin("walk", SEED, SECONDS, person.joints)
+    walk = builtin_motions.builtin("walk", SEED, SECONDS, person.joints)
     character.apply_pose_sequence(armature, walk.pose, np.zeros_like(walk.trans) + (0, 1, 0) * walk.trans, walk.fps)
     scene.frame_set(FRAME)
     scene.render.resolution_x, scene.render.resolution_y = SIZE

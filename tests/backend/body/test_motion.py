@@ -8,18 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.body.motion import (
-    BUILTIN,
-    INDEX,
-    REST_JOINTS,
-    SOLE,
-    Motion,
-    builtin,
-    forward_kinematics,
-    load_motion,
-    mirror,
-    resample,
-)
+from backend.body.builtin_motions import BUILTIN, builtin
+from backend.body.motion import INDEX, REST_JOINTS, SOLE, Motion, forward_kinematics, mirror, resample
+from backend.body.retarget import load_motion
 from backend.protocol import PenumbraError
 
 # A skeleton like CMU's: y up, faces +z, T-pose with splayed legs, tenths of a metre. Joint: (parent, offset).

@@ -12,7 +12,8 @@ import pytest
 
 pytest.importorskip("embreex")
 
-from backend.body.motion import INDEX, builtin, forward_kinematics
+from backend.body.builtin_motions import builtin
+from backend.body.motion import INDEX, REST_JOINTS, forward_kinematics
 from backend.rays.camera import project
 from backend.shading import frames, moments
 from backend.shading.moments import Sources
@@ -81,7 +82,7 @@ def test_cameras_stand_in_front() -> None:
     random = np.random.default_rng(0)
     clip = builtin("idle", 0)
     for _ in range(20):
-        rig = moments._Rig.draw(clip, moments.motions.REST_JOINTS, random)
+        rig = moments._Rig.draw(clip, REST_JOINTS, random)
         joints = forward_kinematics(clip.pose, clip.trans)[0]
         assert joints[INDEX["left_hip"], 0] > 0  # so the person faces +z, which is -y in the world
         toward = np.stack([np.cos(rig.azimuths), np.sin(rig.azimuths)], axis=1).mean(0)
