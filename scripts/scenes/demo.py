@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from backend.body import builtin_motions, people
 from backend.images import read_image, srgb_encode
-from scripts.scenes import character, places
+from scripts.scenes import character, square
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = 1053
@@ -36,17 +36,17 @@ SEED, SECONDS, FRAME = 3, 2.0, 12
 def camera_of(place_or_scene: object) -> bpy.types.Object:
     """The demo's camera: a standing person's eye, 4.6 m from the person."""
     at = (4.6 * math.cos(CAMERA_AT), 4.6 * math.sin(CAMERA_AT), 1.5)
-    camera = places.add_camera(place_or_scene, at, (0, 0, 0.95))
+    camera = square.add_camera(place_or_scene, at, (0, 0, 0.95))
     camera.name, camera.data.lens = "Camera", 35
     return camera
 
 
 def photograph_place(path: Path, samples: int) -> None:
     """Path trace the empty place and save it as a camera would: exposed for the ground, grainy, clipped, JPEG."""
-    place = places.build(PLACE)
+    place = square.build(PLACE)
     with tempfile.TemporaryDirectory() as folder:
         linear = Path(folder) / "place.exr"
-        places.render(place, camera_of(place), SIZE, samples, linear)
+        square.render(place, camera_of(place), SIZE, samples, linear)
         image = read_image(linear)
     image *= 0.8 / np.quantile(image.max(axis=-1), 0.97)
     grain = np.random.default_rng(PLACE).standard_normal(image.shape).astype(np.float32)

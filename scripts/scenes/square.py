@@ -1,38 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Procedural places for Cycles: streets, gardens, rooms and studios, as panoramas that light people and as plates.
+"""The place of the demo's photograph, for Cycles: a paved square between house fronts, with things that throw shadows.
 
-A place is built around the world origin, where a person stands on z = 0; a few metres around it stay free. The same
-seed always gives the same place. `render_panorama` gives the light there as an equirectangular image in Blender's
-World convention; `render_view` photographs it through any camera.
-
-    python scripts/scenes/places.py --out FOLDER --seeds 0-59
+It is built around the world origin, where a person stands on z = 0; a few metres around it stay free. The same seed
+always gives the same square.
 """
 
 from __future__ import annotations
 
-import argparse
 import colorsys
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import bmesh
 import bpy
 import numpy as np
 from mathutils import Vector
-
-# Ten seeds in a row hold every kind of light in its share.
-KINDS = ("street", "garden", "room", "square", "hall", "street", "garden", "room", "studio", "night")
 
 
 class Place:
     """The scene being built, with the random generator that decides everything about it."""
 
-    def __init__(self, seed: int, kind: str | None = None) -> None:
+    def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
-        self.kind = kind or KINDS[seed % len(KINDS)]
         self.scene = bpy.context.scene
-        BUILDERS[self.kind](self)
 
     def uniform(self, low: float, high: float) -> float:
         return float(self.rng.uniform(low, high))
@@ -53,10 +44,8 @@ def material(name: str) -> tuple[bpy.types.Material, bpy.types.NodeTree, bpy.typ
     return made, made.node_tree, made.node_tree.nodes["Principled BSDF"]
 
 
-def mottled(
-    place: Place, a: tuple, b: tuple, scale: float, bump: float = 0.0, roughness: float = 0.8
-) -> bpy.types.Material:
-    """Two colours mixed by noise of two scales, in world metres: earth, grass, plaster, asphalt."""
+def mottled(a: tuple, b: tuple, scale: float) -> bpy.types.Material:
+    """Two colours mixed by noise of two scales, in world metres."""
     made, tree, shader = material("mottled")
     position = tree.nodes.new("ShaderNodeNewGeometry").outputs["Position"]
     fine, coarse = tree.nodes.new("ShaderNodeTexNoise"), tree.nodes.new("ShaderNodeTexNoise")
@@ -78,9 +67,7 @@ def mottled(
     ramp.color_ramp.elements[0].position, ramp.color_ramp.elements[1].position = 0.38, 0.62
     tree.links.new(both.outputs[0], ramp.inputs[0])
     tree.links.new(ramp.outputs[0], shader.inputs["Base Color"])
-    shader.inputs["Roughness"].default_value = roughness
-    if bump:
-        _bump(tree, shader, fine.outputs[0], bump)
+    shader.inputs["Roughness"].default_value = 0.8
     return made
 
 
@@ -111,13 +98,10 @@ def bricks(place: Place, a: tuple, b: tuple, mortar: tuple, size: float, wide: f
     return made
 
 
-def plain(colour: tuple, roughness: float = 0.6, emission: float = 0.0) -> bpy.types.Material:
+def plain(colour: tuple, roughness: float) -> bpy.types.Material:
     made, _, shader = material("plain")
     shader.inputs["Base Color"].default_value = colour
     shader.inputs["Roughness"].default_value = roughness
-    if emission:
-        shader.inputs["Emission Color"].default_value = colour
-        shader.inputs["Emission Strength"].default_value = emission
     return made
 
 
@@ -147,20 +131,15 @@ def box(place: Place, centre: tuple, size: tuple, made: bpy.types.Material, turn
     _place(place, mesh, centre, made, turn)
 
 
-def shape(
-    place: Place, add: Callable, centre: tuple, scale: tuple, made: bpy.types.Material, smooth: bool = True
-) -> None:
+def shape(place: Place, add: Callable, centre: tuple, scale: tuple, made: bpy.types.Material) -> None:
     """One of Blender's bmesh primitives, scaled and placed."""
-    import bmesh
-
     mesh, b = bpy.data.meshes.new("shape"), bmesh.new()
     add(b)
     for vertex in b.verts:
         vertex.co = Vector(c * s for c, s in zip(vertex.co, scale, strict=True))
     b.to_mesh(mesh)
     b.free()
-    if smooth:
-        mesh.shade_smooth()
+    mesh.shade_smooth()
     _place(place, mesh, centre, made, place.uniform(0, 6.28))
 
 
@@ -172,35 +151,11 @@ def _place(place: Place, mesh: bpy.types.Mesh, centre: tuple, made: bpy.types.Ma
 
 
 def ball(b) -> None:
-    import bmesh
-
     bmesh.ops.create_icosphere(b, subdivisions=3, radius=1.0)
 
 
 def cylinder(b) -> None:
-    import bmesh
-
     bmesh.ops.create_cone(b, cap_ends=True, segments=24, radius1=1.0, radius2=1.0, depth=2.0)
-
-
-def tree(place: Place, x: float, y: float) -> None:
-    """A trunk under a cloud of leaf cards, dense enough to cast a dappled shadow."""
-    height, spread = place.uniform(3, 8), place.uniform(1.2, 3.0)
-    bark = mottled(place, (0.06, 0.04, 0.03, 1), (0.16, 0.11, 0.08, 1), 8, 0.8)
-    shape(place, cylinder, (x, y, height * 0.3), (0.04 * height, 0.04 * height, height * 0.3), bark)
-    count = 2500
-    centres = place.rng.normal(size=(count, 3))
-    centres *= (place.rng.uniform(0.45, 1, (count, 1)) ** 0.6) / np.linalg.norm(centres, axis=1, keepdims=True)
-    lumps = 1 + 0.35 * np.sin(centres * 5 + place.rng.uniform(0, 6, 3)).prod(axis=1, keepdims=True)
-    centres = centres * lumps * (spread, spread, height * 0.33) + (x, y, height * 0.72)
-    corners = place.rng.normal(size=(count, 3, 3)) * 0.13 + centres[:, None]
-    mesh = bpy.data.meshes.new("leaves")
-    mesh.from_pydata(corners.reshape(-1, 3).tolist(), [], np.arange(3 * count).reshape(-1, 3).tolist())
-    green = place.uniform(0.2, 0.36)
-    leaf = mottled(
-        place, place.colour((0.5, 0.8), (0.04, 0.12), green), place.colour((0.4, 0.7), (0.12, 0.3), green), 3
-    )
-    _place(place, mesh, (0, 0, 0), leaf, 0)
 
 
 def clutter(place: Place, count: int, near: float, far: float) -> None:
@@ -208,9 +163,7 @@ def clutter(place: Place, count: int, near: float, far: float) -> None:
     for _ in range(count):
         angle, radius = place.uniform(0, 6.28), place.uniform(near, far)
         x, y = radius * math.cos(angle), radius * math.sin(angle)
-        made = mottled(
-            place, place.colour((0, 0.8), (0.05, 0.8)), place.colour((0, 0.6), (0.05, 0.8)), place.uniform(2, 20)
-        )
+        made = mottled(place.colour((0, 0.8), (0.05, 0.8)), place.colour((0, 0.6), (0.05, 0.8)), place.uniform(2, 20))
         what = place.rng.integers(4)
         if what == 0:
             s = place.uniform(0.3, 1.2)
@@ -234,7 +187,7 @@ def clutter(place: Place, count: int, near: float, far: float) -> None:
 # Light --------------------------------------------------------------------------------------------------------------
 
 
-def sky(place: Place, strength: float = 1.0, sun: bool | None = None) -> None:
+def sky(place: Place) -> None:
     """Blender's physical sky, clear with a sun or veiled by cloud."""
     world = bpy.data.worlds.new("sky")
     place.scene.world = world
@@ -242,7 +195,7 @@ def sky(place: Place, strength: float = 1.0, sun: bool | None = None) -> None:
     nodes, links = world.node_tree.nodes, world.node_tree.links
     node = nodes.new("ShaderNodeTexSky")
     node.sky_type = "NISHITA"
-    sunny = bool(place.rng.random() < 0.7) if sun is None else sun
+    sunny = bool(place.rng.random() < 0.7)
     node.sun_disc = sunny
     node.sun_size = math.radians(place.uniform(0.6, 1.6))
     node.sun_elevation = math.radians(place.uniform(8, 70))
@@ -276,33 +229,14 @@ def sky(place: Place, strength: float = 1.0, sun: bool | None = None) -> None:
     links.new(factor, mix.inputs[0])
     links.new(node.outputs[0], mix.inputs[6])
     links.new(mix.outputs[2], nodes["Background"].inputs[0])
-    nodes["Background"].inputs[1].default_value = strength
-
-
-def darkness(place: Place, level: float) -> None:
-    world = bpy.data.worlds.new("dark")
-    place.scene.world = world
-    world.use_nodes = True
-    world.node_tree.nodes["Background"].inputs[0].default_value = place.colour((0.2, 0.6), (level * 0.5, level), 0.62)
-
-
-def lamp(place: Place, at: tuple, size: float, emission: float) -> None:
-    """A glowing square that looks at the person's chest; a mesh, so that a photograph shows it."""
-    hue = float(place.rng.choice([0.07, 0.1, 0.6]))
-    mesh, half = bpy.data.meshes.new("lamp"), size / 2
-    mesh.from_pydata([(-half, -half, 0), (half, -half, 0), (half, half, 0), (-half, half, 0)], [], [(0, 1, 2, 3)])
-    mesh.materials.append(plain(place.colour((0.0, 0.5), (1, 1), hue), emission=emission))
-    thing = bpy.data.objects.new("lamp", mesh)
-    thing.location = at
-    thing.rotation_euler = (Vector((0, 0, 1.2)) - Vector(at)).to_track_quat("Z", "Y").to_euler()
-    place.scene.collection.objects.link(thing)
+    nodes["Background"].inputs[1].default_value = 1.0
 
 
 # Places -------------------------------------------------------------------------------------------------------------
 
 
-def ground(place: Place, made: bpy.types.Material, size: float = 160) -> None:
-    box(place, (0, 0, -0.2), (size, size, 0.2), made)
+def ground(place: Place, made: bpy.types.Material) -> None:
+    box(place, (0, 0, -0.2), (160, 160, 0.2), made)
 
 
 def facades(place: Place, count: int, near: float, far: float, height: tuple[float, float]) -> None:
@@ -344,187 +278,19 @@ def facades(place: Place, count: int, near: float, far: float, height: tuple[flo
                     )
 
 
-def street(place: Place) -> None:
-    asphalt = mottled(place, (0.05, 0.05, 0.055, 1), (0.16, 0.155, 0.15, 1), 12, 0.4)
-    slabs = [place.colour((0, 0.25), (0.2, 0.5), 0.09) for _ in range(2)]
-    ground(
-        place,
-        asphalt
-        if place.rng.random() < 0.5
-        else bricks(place, *slabs, (0.1, 0.1, 0.1, 1), place.uniform(0.2, 0.6), place.uniform(1, 2)),
-    )
-    facades(place, int(place.rng.integers(4, 9)), 6, 16, (5, 18))
-    clutter(place, 10, 3, 9)
-    for _ in range(place.rng.integers(0, 4)):
-        angle = place.uniform(0, 6.28)
-        tree(place, place.uniform(5, 9) * math.cos(angle), place.uniform(5, 9) * math.sin(angle))
-    sky(place)
+# Pictures -----------------------------------------------------------------------------------------------------------
 
 
-def square(place: Place) -> None:
+def build(seed: int) -> Place:
+    """A new, empty Blender file with the square of this seed in it."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    place = Place(seed)
     slabs = [place.colour((0, 0.35), (0.3, 0.65), 0.09) for _ in range(2)]
     ground(place, bricks(place, *slabs, (0.12, 0.11, 0.1, 1), place.uniform(0.3, 1.2), place.uniform(1, 2)))
     facades(place, int(place.rng.integers(6, 12)), 16, 40, (6, 20))
     clutter(place, 14, 3, 12)
     sky(place)
-
-
-def garden(place: Place) -> None:
-    hue = place.uniform(0.18, 0.32)
-    grass = mottled(
-        place, place.colour((0.5, 0.8), (0.05, 0.14), hue), place.colour((0.4, 0.7), (0.14, 0.3), hue), 25, 0.7
-    )
-    sand = mottled(
-        place, place.colour((0.3, 0.5), (0.25, 0.4), 0.09), place.colour((0.2, 0.4), (0.45, 0.65), 0.1), 20, 0.5
-    )
-    ground(place, grass if place.rng.random() < 0.7 else sand)
-    for _ in range(place.rng.integers(4, 12)):
-        angle, radius = place.uniform(0, 6.28), place.uniform(4, 20)
-        tree(place, radius * math.cos(angle), radius * math.sin(angle))
-    clutter(place, 8, 3, 9)
-    if place.rng.random() < 0.5:
-        facades(place, 3, 14, 30, (4, 8))
-    sky(place)
-
-
-def _walls(place: Place, wide: float, deep: float, tall: float, wall: bpy.types.Material, windows: int) -> None:
-    """Four walls and a ceiling; `windows` of the walls have an opening."""
-    open_walls = set(place.rng.permutation(4)[:windows].tolist())
-    for i, (length, distance) in enumerate(((wide, deep / 2), (deep, wide / 2)) * 2):
-        angle = i * math.pi / 2
-        out = (math.sin(angle), -math.cos(angle))
-        along = (math.cos(angle), math.sin(angle))
-
-        def panel(
-            centre: float, width: float, low: float, high: float, out=out, along=along, angle=angle, d=distance
-        ) -> None:
-            at = (out[0] * (d + 0.1) + along[0] * centre, out[1] * (d + 0.1) + along[1] * centre, low)
-            box(place, at, (width, 0.2, high - low), wall, angle)
-
-        if i not in open_walls:
-            panel(0, length + 0.4, 0, tall)
-            continue
-        left, right = sorted((place.uniform(-0.45, -0.1) * length, place.uniform(0.1, 0.45) * length))
-        low, high = place.uniform(0, 1.1), tall - place.uniform(0.15, 0.6)
-        panel((left - length / 2) / 2, left + length / 2, 0, tall)
-        panel((right + length / 2) / 2, length / 2 - right, 0, tall)
-        panel((left + right) / 2, right - left, 0, low)
-        panel((left + right) / 2, right - left, high, tall)
-    box(place, (0, 0, tall), (wide + 0.4, deep + 0.4, 0.2), plain(place.colour((0, 0.1), (0.6, 0.85)), 0.9))
-
-
-def _floor(place: Place) -> bpy.types.Material:
-    if place.rng.random() < 0.5:
-        boards = [place.colour((0.4, 0.7), (0.15, 0.45), 0.07) for _ in range(2)]
-        return bricks(place, *boards, (0.05, 0.03, 0.02, 1), 0.14, 8)
-    return mottled(place, place.colour((0, 0.5), (0.1, 0.6)), place.colour((0, 0.5), (0.2, 0.7)), place.uniform(2, 12))
-
-
-def room(place: Place) -> None:
-    wide, deep, tall = place.uniform(5, 9), place.uniform(5, 9), place.uniform(2.5, 3.4)
-    ground(place, _floor(place))
-    wall = place.colour((0, 0.5), (0.35, 0.85))
-    _walls(
-        place,
-        wide,
-        deep,
-        tall,
-        mottled(place, wall, [c * 0.9 for c in wall[:3]] + [1], 4),
-        int(place.rng.integers(1, 4)),
-    )
-    clutter(place, 7, 2, min(wide, deep) / 2 - 0.5)
-    for _ in range(place.rng.integers(0, 3)):
-        at = (place.uniform(-0.4, 0.4) * wide, place.uniform(-0.4, 0.4) * deep, tall - 0.08)
-        box(
-            place,
-            at,
-            (place.uniform(0.3, 1.2), place.uniform(0.3, 0.6), 0.06),
-            plain(place.colour((0, 0.4), (1, 1), 0.1), emission=place.uniform(8, 30)),
-        )
-    sky(place)
-
-
-def hall(place: Place) -> None:
-    wide, deep, tall = place.uniform(10, 20), place.uniform(10, 20), place.uniform(3.5, 6)
-    ground(place, _floor(place))
-    wall = place.colour((0, 0.3), (0.3, 0.8))
-    _walls(
-        place,
-        wide,
-        deep,
-        tall,
-        bricks(place, wall, [c * 0.9 for c in wall[:3]] + [1], wall, 0.3),
-        int(place.rng.integers(1, 3)),
-    )
-    clutter(place, 12, 2.5, 6)
-    rows = place.rng.integers(1, 4)
-    glow = plain(place.colour((0, 0.25), (1, 1), float(place.rng.choice([0.1, 0.58]))), emission=place.uniform(6, 20))
-    for row in range(rows):
-        box(place, (0, ((row + 0.5) / rows - 0.5) * deep, tall - 0.1), (wide * 0.7, 0.4, 0.06), glow)
-    sky(place)
-
-
-def studio(place: Place) -> None:
-    ground(place, plain(place.colour((0, 0.4), (0.05, 0.7)), 0.7))
-    box(
-        place,
-        (0, place.uniform(3, 5), 0),
-        (12, 0.2, 6),
-        plain(place.colour((0, 0.7), (0.05, 0.7)), 0.9),
-        place.uniform(-0.4, 0.4),
-    )
-    clutter(place, 4, 2.5, 5)
-    darkness(place, place.uniform(0.02, 0.3))
-    for _ in range(place.rng.integers(1, 4)):
-        angle, radius = place.uniform(0, 6.28), place.uniform(2.5, 4.5)
-        lamp(
-            place,
-            (radius * math.cos(angle), radius * math.sin(angle), place.uniform(0.8, 4)),
-            place.uniform(0.4, 2),
-            place.uniform(12, 60),
-        )
-
-
-def night(place: Place) -> None:
-    asphalt = mottled(place, (0.05, 0.05, 0.055, 1), (0.18, 0.175, 0.17, 1), 12, 0.4, 0.45)
-    ground(place, asphalt)
-    facades(place, int(place.rng.integers(4, 8)), 6, 14, (5, 12))
-    clutter(place, 10, 3, 8)
-    darkness(place, place.uniform(0.02, 0.12))
-    for _ in range(place.rng.integers(1, 4)):
-        angle, radius = place.uniform(0, 6.28), place.uniform(3, 6)
-        x, y, h = radius * math.cos(angle), radius * math.sin(angle), place.uniform(2.5, 5)
-        shape(place, cylinder, (x, y, h / 2), (0.05, 0.05, h / 2), plain((0.05, 0.05, 0.05, 1)))
-        shape(
-            place,
-            ball,
-            (x, y, h),
-            (0.2, 0.2, 0.2),
-            plain(
-                place.colour((0.1, 0.7), (1, 1), float(place.rng.choice([0.08, 0.1, 0.6]))),
-                emission=place.uniform(80, 300),
-            ),
-        )
-
-
-BUILDERS = {
-    "street": street,
-    "garden": garden,
-    "square": square,
-    "room": room,
-    "hall": hall,
-    "studio": studio,
-    "night": night,
-}
-
-
-# Pictures -----------------------------------------------------------------------------------------------------------
-
-
-def build(seed: int, kind: str | None = None) -> Place:
-    """A new, empty Blender file with the place of this seed in it."""
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    return Place(seed, kind)
+    return place
 
 
 def render(place: Place, camera: bpy.types.Object, size: tuple[int, int], samples: int, path: Path) -> None:
@@ -549,35 +315,3 @@ def add_camera(place: Place, at: tuple, toward: tuple) -> bpy.types.Object:
     camera.rotation_euler = (Vector(toward) - Vector(at)).to_track_quat("-Z", "Y").to_euler()
     place.scene.collection.objects.link(camera)
     return camera
-
-
-def render_panorama(place: Place, path: Path, width: int = 1024, samples: int = 64) -> None:
-    """The light at the person's chest, equirectangular, in the orientation Blender's World expects."""
-    camera = add_camera(place, (0, 0, 1.2), (0, 10, 1.2))
-    camera.data.type = "PANO"
-    camera.data.panorama_type = "EQUIRECTANGULAR"
-    # The centre column of a World's Environment Texture is +x, and columns to the right turn toward −y.
-    camera.rotation_euler = (math.pi / 2, 0, -math.pi / 2)
-    render(place, camera, (width, width // 2), samples, path)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", default="0-59", help="first-last")
-    parser.add_argument("--width", type=int, default=1024)
-    parser.add_argument("--samples", type=int, default=64)
-    options = parser.parse_args(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else None)
-    options.out.mkdir(parents=True, exist_ok=True)
-    first, last = (int(part) for part in options.seeds.split("-"))
-    for seed in range(first, last + 1):
-        path = options.out / f"place_{seed:04d}.exr"
-        if not path.exists():
-            unfinished = path.with_name(f".{path.name}")
-            render_panorama(build(seed), unfinished, options.width, options.samples)
-            unfinished.rename(path)
-            print(path, flush=True)
-
-
-if __name__ == "__main__":
-    main()
