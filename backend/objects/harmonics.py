@@ -48,11 +48,6 @@ def directional(direction: np.ndarray, shading: np.ndarray) -> np.ndarray:
     return np.pi * (LAMBERT * harmonics_of(np.asarray(direction, np.float64)))[:, None] * np.asarray(shading)
 
 
-def from_radiance(directions: np.ndarray, radiance: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(9, 3) of light from all around: directions (K, 3), radiance (K, 3), weights (K,) solid angles."""
-    return (LAMBERT * harmonics_of(np.asarray(directions, np.float64))).T @ (radiance * weights[:, None])
-
-
 def ambient(shading: np.ndarray) -> np.ndarray:
     """(9, 3) of even light that gives every white surface the shading (3,)."""
     light = np.zeros((9, 3))

@@ -64,17 +64,6 @@ def crop_normals(normals: np.ndarray, box: Box, weight: np.ndarray, size: int = 
     return np.where(length > 1e-3, mean / np.maximum(length, 1e-3), 0).astype(np.float32)
 
 
-def crop_bits(bits: np.ndarray, box: Box, size: int = CROP) -> np.ndarray:
-    """`crop` for a RiCS map or mask (H, W) of any integer or bool type: the nearest pixel, for bits have no average."""
-    left, top, right, bottom = box
-    x = np.floor(left + (np.arange(size) + 0.5) * (right - left) / size).astype(int)
-    y = np.floor(top + (np.arange(size) + 0.5) * (bottom - top) / size).astype(int)
-    height, width = bits.shape
-    inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))
-    taken = bits[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)]
-    return np.where(inside, taken, np.zeros((), bits.dtype))
-
-
 def uncrop(image: np.ndarray, box: Box, width: int, height: int) -> np.ndarray:
     """Put a cropped image (S, S) or (S, S, C) back into a frame of zeros: (height, width[, C]) float32.
 

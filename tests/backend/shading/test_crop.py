@@ -41,17 +41,6 @@ def test_coverage_weights_keep_the_background_out_of_colours_and_normals() -> No
     assert not lengths[covered == 0].any()
 
 
-def test_bits_stay_bits_and_lie_under_the_colours() -> None:
-    rng = np.random.default_rng(0)
-    bits = rng.integers(0, 2**62, (90, 120), np.uint64)
-    box = (-10, 20, 70, 100)
-    cut = crop.crop_bits(bits, box, size=80)
-    assert cut.dtype == np.uint64
-    np.testing.assert_array_equal(cut[:70, 10:], bits[20:90, :70])
-    assert not cut[:, :10].any()
-    assert not cut[70:].any()
-
-
 def test_uncrop_puts_the_pixels_back() -> None:
     rng = np.random.default_rng(1)
     image = rng.random((90, 120, 3), np.float32)
