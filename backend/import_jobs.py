@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -29,25 +29,33 @@ def numbers_of(who: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, words)))
 
 
+class ImportJob:
+    """Base of what Blender asks for: dataclasses in ``job.json``, where `kind` names them."""
+
+    kind: ClassVar[str]
+
+    def save(self, folder: Path) -> None:
+        """Write ``job.json`` into the job folder."""
+        write_job(folder, self.kind, dataclasses.asdict(self))  # type: ignore[call-overload]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read ``job.json``. Raises PenumbraError as `read_job` does."""
+        return cls(**_with_tuples(read_job(folder)[1]))
+
+
 @dataclass(frozen=True)
-class PeopleJob:
+class PeopleJob(ImportJob):
     """What Blender asks for: who is in a photograph, or at the beginning of a take, to choose from.
 
     image and sequence: as in `BodyJob`.
     """
 
+    kind: ClassVar[str] = "people"
+
     image: str
     sequence: bool = False
     device: str = "auto"
-
-    def save(self, folder: Path) -> None:
-        """Write ``job.json`` into the job folder."""
-        write_job(folder, "people", dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, folder: Path) -> PeopleJob:
-        """Read ``job.json``. Raises PenumbraError as `read_job` does."""
-        return cls(**read_job(folder)[1])
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ BODY_METHODS = {"lasor": ("lasor",), "bodynet": ("bodynet",), "both": ("lasor", 
 
 
 @dataclass(frozen=True)
-class BodyJob:
+class BodyJob(ImportJob):
     """What Blender asks for: the bodies of the people in a photograph, or their motions in a take.
 
     image: absolute path; of a video, or of a frame of an image sequence where `sequence` asks for all of it.
@@ -90,6 +98,8 @@ class BodyJob:
     fps: frames a second of a sequence, which its files do not tell; 0 where it is not known.
     device: "auto", "cpu" or "cuda".
     """
+
+    kind: ClassVar[str] = "body"
 
     image: str
     who: str = ALL
@@ -103,15 +113,6 @@ class BodyJob:
     @property
     def is_take(self) -> bool:
         return self.sequence or is_video(Path(self.image))
-
-    def save(self, folder: Path) -> None:
-        """Write ``job.json`` into the job folder."""
-        write_job(folder, "body", dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, folder: Path) -> BodyJob:
-        """Read ``job.json``. Raises PenumbraError as `read_job` does."""
-        return cls(**read_job(folder)[1])
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class BodyResult(Result):
 
 
 @dataclass(frozen=True)
-class ObjectJob:
+class ObjectJob(ImportJob):
     """What Blender asks for: the object in a photograph, as a mesh with parts, albedo, light and camera.
 
     image, mask: absolute paths; the mask is white on the object, and empty where box or the image's alpha tells.
@@ -186,22 +187,14 @@ class ObjectJob:
     device: "auto", "cpu" or "cuda".
     """
 
+    kind: ClassVar[str] = "object"
+
     image: str
     mask: str = ""
     box: tuple[float, float, float, float] | None = None
     side: int = 128
     refine: bool = True
     device: str = "auto"
-
-    def save(self, folder: Path) -> None:
-        """Write ``job.json`` into the job folder."""
-        write_job(folder, "object", dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, folder: Path) -> ObjectJob:
-        """Read ``job.json``. Raises PenumbraError as `read_job` does."""
-        data = read_job(folder)[1]
-        return cls(**{**data, "box": tuple(data["box"]) if data["box"] else None})
 
 
 @dataclass(frozen=True)
@@ -271,18 +264,16 @@ class EditedObject:
 
 
 @dataclass(frozen=True)
-class ReshapeJob:
+class ReshapeJob(ImportJob):
     """What Blender asks for: the meshes of edited objects."""
+
+    kind: ClassVar[str] = "reshape"
 
     objects: tuple[EditedObject, ...]
     device: str = "auto"
 
-    def save(self, folder: Path) -> None:
-        """Write ``job.json`` into the job folder."""
-        write_job(folder, "reshape", dataclasses.asdict(self))
-
     @classmethod
-    def load(cls, folder: Path) -> ReshapeJob:
+    def load(cls, folder: Path) -> Self:
         """Read ``job.json``. Raises PenumbraError as `read_job` does."""
         data = read_job(folder)[1]
         return cls(tuple(EditedObject(**_with_tuples(one)) for one in data["objects"]), data["device"])
