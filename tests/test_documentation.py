@@ -168,6 +168,18 @@ def test_tables_of_splits_have_the_measured_figures(what: str) -> None:
         )
 
 
+def test_readme_shows_rows_of_the_first_split() -> None:
+    evaluate = pytest.importorskip("backend.shading.evaluate")
+    rows = json.loads(text_of("docs/results/shading.json"))["rows"]
+    table = evaluate.results_table([row for row in rows if row["split"] == rows[0]["split"]])
+    measured = {method: figures for method, *figures in map(cells, table.splitlines())}
+    region = text_of("README.md").partition("<!-- begin: shading figures -->")[2].partition("<!-- end")[0]
+    shown = [cells(line) for line in region.splitlines() if line.startswith("| ")]
+    assert len(shown) > 5
+    for method, *figures in shown:
+        assert set(figures) <= set(measured[method]), method
+
+
 def cells(line: str) -> list[str]:
     """What a row of a table holds, without empty cells."""
     return [cell for cell in map(str.strip, line.split("|")) if cell]
