@@ -36,6 +36,8 @@ ABLATIONS = {
 }
 TOLD = "{}, told the true light"
 ORDER = (*RIVALS.values(), *ABLATIONS.values(), *(TOLD.format(ABLATIONS[without]) for without in ("rics", "")))
+_ALIKE = {ABLATIONS[without] for without in ("features", "recon_s", "recon_g", "")}
+LEFT_OUT_OF_PICTURE = _ALIKE | {TOLD.format(label) for label in (*ABLATIONS.values(), "ShadingNet")}
 PERCEPTUAL = {"lpips": ("--lpips", "AlexNet and LPIPS' heads"), "fvd": ("--fvd", "I3D as TorchScript")}
 LEFT_OUT = "{} is left out: its cells are empty. Give {}, with files of {}, which are not bundled."
 
@@ -80,7 +82,8 @@ def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
         rows += evaluate.over_seeds(evaluate.evaluate(frames, chosen, folder.name, perceptual), labels)
         if options.picture and folder == options.data[0]:
             firsts = {labels.get(name, name): method for name, method in reversed(chosen.items())}
-            write_figure(options.picture, frames, dict(reversed(firsts.items())), options.people)
+            drawn = {label: firsts[label] for label in reversed(firsts) if label not in LEFT_OUT_OF_PICTURE}
+            write_figure(options.picture, frames, drawn, options.people)
     command = f"shading --data {' '.join(folder.name for folder in options.data)}"
     command += " --places test" if options.places == "test" else ""
     if options.networks:
