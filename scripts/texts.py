@@ -21,7 +21,7 @@ LANGUAGES = ROOT / "blender_addon" / "languages"
 # What prints to a terminal or a report for developers, and what trains and measures, is not shown to artists.
 UNSEEN = re.compile(
     r"blender_addon/(presets/|cli|farm|compat|report)|backend/(doctor|training|shadow/(?!cast|on_plate)|objects/(dataset|public|train)"
-    r"|shading/(dataset|environments|train)|body/(motion|gltf|public|lasor/lifting|bodynet/(picture_data|train))|__main__)|.*/evaluate"
+    r"|shading/(dataset|environments|train)|body/(bvh|retarget|gltf|public|lasor/lifting|bodynet/(picture_data|train))|__main__)|.*/evaluate"
 )
 SENTENCE = re.compile(r"(?=.*[a-z]{2}).* .*(\.|, \{\d\})", re.DOTALL)
 # Arguments that are shown, by the name of the call: keywords, and positions.

@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from penumbra.blender_addon import passes
+from penumbra.blender_addon import passes, result_files
 
 from tests.blender_addon import cube, pixels
 from tests.blender_addon.test_passes import CLOSE, PLATE, SETTINGS, images, result
@@ -48,7 +48,7 @@ def test_off_changes_no_pixel_and_on_is_what_was_measured(
     before = pixels.render(scene, tmp_path / "made.exr")
     pixels.save(tmp_path / "job" / "grain_1.exr", grain())
     grainy = dataclasses.replace(plain, frames=(dataclasses.replace(plain.frames[0], grain="grain_1.exr"),))
-    monkeypatch.setattr(passes, "_records", lambda *_: {"1": {"photograph": {"blur": BLUR}}})
+    monkeypatch.setattr(result_files, "records_of", lambda *_: {"1": {"photograph": {"blur": BLUR}}})
     passes.apply_result(scene, "Rig", grainy, tmp_path / "job", SETTINGS)
     np.testing.assert_array_equal(pixels.render(scene, tmp_path / "made.exr"), before)
 
