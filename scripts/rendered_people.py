@@ -18,7 +18,7 @@ from backend.body.model import BodyModel
 from backend.body.people import make_person
 from backend.body.rotations import rotation_matrices
 from backend.protocol import CHARACTER, Camera, Mesh
-from backend.rays.camera import fov_from_lens, look_at, perspective, project
+from backend.rays.camera import fov_from_lens, look_at, perspective, pointing, project
 from backend.rays.scene import RayScene
 from backend.shading.environments import Environment, sky
 from backend.shading.moments import SPLITS, Z_UP, posed_skins
@@ -157,8 +157,7 @@ def _camera(pose: np.ndarray, middle: np.ndarray, random: np.random.Generator) -
     height, lens = np.radians(random.uniform(-5, 20)), random.uniform(28, 70)
     fov = fov_from_lens(lens)
     away = random.uniform(0.8, 1.3) * 2.0 / (2 * np.tan(fov / 2))
-    direction = np.array([np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)])
-    return perspective(*FRAME, fov, world_from_camera=look_at(middle + away * direction, middle))
+    return perspective(*FRAME, fov, world_from_camera=look_at(middle + away * pointing(azimuth, height), middle))
 
 
 def _obstacle(body: np.ndarray, random: np.random.Generator) -> Skin:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -129,8 +130,8 @@ def _methods(options: argparse.Namespace, frames: list[Frame]) -> tuple[dict[str
     for label, method in sorted(trained, key=lambda pair: ORDER.index(pair[0])):
         name = f"{label}, {len(labels)}"
         chosen[name], labels[name] = method, label
-    full = cast(ShadingNet, _load(options.weights, device))
-    probenet = cast(ProbeNet, _load(options.probenet, device))
+    full = cast(ShadingNet, _load(options.weights, device)[0])
+    probenet = cast(ProbeNet, _load(options.probenet, device)[0])
     return {
         **chosen,
         "ShadingNet": methods.by_network(full),
@@ -142,8 +143,11 @@ def _methods(options: argparse.Namespace, frames: list[Frame]) -> tuple[dict[str
     }, labels
 
 
-def _load(folder: Path, device: torch.device) -> torch.nn.Module:
-    return weights.load_model(folder.name, folder.parent)[0].to(device)
+@functools.cache  # every split asks for all networks
+def _load(folder: Path, device: torch.device) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """A network and its config."""
+    network, config = weights.load_model(folder.name, folder.parent)
+    return network.to(device), config
 
 
 def _trained(folder: Path, device: torch.device) -> list[tuple[str, methods.Method]]:
@@ -151,8 +155,7 @@ def _trained(folder: Path, device: torch.device) -> list[tuple[str, methods.Meth
 
     Raises PenumbraError where the folder holds another network.
     """
-    network, config = weights.load_model(folder.name, folder.parent)
-    network = network.to(device)
+    network, config = _load(folder, device)
     if isinstance(network, PairedNet):
         return [(RIVALS[network.config.kind], methods.by_paired(network))]
     without = config["trained"].get("without", [] if config["network"].get("uses_rics", True) else ["rics"])

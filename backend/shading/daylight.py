@@ -8,20 +8,11 @@ suns, and its skies are more even.)
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from ..rays.camera import pointing
 from ..rays.directions import pixel_directions
-from .environments import (
-    HEIGHT,
-    LIGHT_HEIGHT,
-    Environment,
-    cloud_layer,
-    draw_suns,
-    pixel_of,
-    upward_shading,
-    with_ground,
-)
+from .environments import LIGHT_HEIGHT, Environment, cloud_layer, over_ground, pixel_of, upward_shading
 from .probe import Sun
 
 _WAVELENGTHS = np.array([0.63, 0.532, 0.465])  # micrometres, of Rec.709's primaries
@@ -35,7 +26,7 @@ def daylight(seed: int) -> Environment:
     random = np.random.default_rng([seed, 19])
     directions = pixel_directions(LIGHT_HEIGHT, 2 * LIGHT_HEIGHT).astype(np.float32)
     altitude, azimuth = np.radians(2 + 68 * random.beta(1, 1.6)), random.uniform(0, 2 * np.pi)
-    sun = np.array([np.cos(altitude) * np.cos(azimuth), np.cos(altitude) * np.sin(azimuth), np.sin(altitude)])
+    sun = pointing(azimuth, altitude)
     toward = np.clip(directions @ sun.astype(np.float32), -1, 1)[..., None]
     haze = np.exp(random.uniform(np.log(0.02), np.log(0.35))) * _WAVELENGTHS**-1.3  # Ångström's law
     beam = _BEAM * np.exp(-_air_mass(sun[2]) * (_MOLECULES + haze))
@@ -52,10 +43,9 @@ def daylight(seed: int) -> Environment:
 
     half_angle = np.radians(0.27 + (1 - through) * random.uniform(2, 6))
     suns = (Sun(sun, through * beam, float(half_angle)),) if through > 0.04 else ()
-    image = with_ground(image.astype(np.float32), suns, directions, random)
-    picture = cv2.resize(image, (2 * HEIGHT, HEIGHT), interpolation=cv2.INTER_LINEAR)
-    light = Environment(f"day-{seed}", draw_suns(picture, suns), image, suns)
-    return light.scaled(_white_balance(upward_shading(image, suns) + 0.3 * through * beam, random.uniform(0.3, 1)))
+    light = over_ground(f"day-{seed}", image.astype(np.float32), suns, random)
+    colour = upward_shading(light.image, suns) + 0.3 * through * beam
+    return light.scaled(_white_balance(colour, random.uniform(0.3, 1)))
 
 
 def _air_mass(up: np.ndarray | float) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ..protocol import PenumbraError
+from ..rays.camera import pointing
 from ..rays.directions import pixel_directions
 from . import noise
 from .panorama import pixel_solid_angles, take_sun
@@ -139,7 +140,7 @@ def sky(seed: int) -> Environment:
     up = directions[..., 2]
     altitude = np.radians(random.uniform(4, 75))
     azimuth = random.uniform(0, 2 * np.pi)
-    sun = np.array([np.cos(altitude) * np.cos(azimuth), np.cos(altitude) * np.sin(azimuth), np.sin(altitude)])
+    sun = pointing(azimuth, altitude)
     cover = random.beta(0.8, 1.2)
     low = np.exp(-np.degrees(altitude) / 12)  # 1 at the horizon
 
@@ -162,9 +163,7 @@ def sky(seed: int) -> Environment:
     colour = np.array([1.0, 0.94, 0.84]) * (1 - low) + low * np.array([1.0, 0.55, 0.22])
     half_angle = np.radians(0.27 + random.exponential(0.4)) + (1 - through) * np.radians(random.uniform(2, 6))
     suns = (Sun(sun, power * through * colour, float(half_angle)),) if through > 0.04 else ()
-    image = with_ground(image.astype(np.float32), suns, directions, random)
-    picture = cv2.resize(image, (2 * HEIGHT, HEIGHT), interpolation=cv2.INTER_LINEAR)
-    return Environment(f"sky-{seed}", draw_suns(picture, suns), image, suns)
+    return over_ground(f"sky-{seed}", image.astype(np.float32), suns, random)
 
 
 def draw_suns(picture: np.ndarray, suns: tuple[Sun, ...], where: np.ndarray | bool = True) -> np.ndarray:
@@ -186,10 +185,16 @@ def cloud_layer(directions: np.ndarray, cover: float, random: np.random.Generato
     return np.clip((value - threshold) * random.uniform(0.7, 2.0), 0, 1) * np.clip(directions[..., 2] * 30, 0, 1)
 
 
-def with_ground(
-    image: np.ndarray, suns: tuple[Sun, ...], directions: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
+def over_ground(name: str, sky: np.ndarray, suns: tuple[Sun, ...], random: np.random.Generator) -> Environment:
+    """The environment of a sky (256, 512, 3) and its suns over an open ground."""
+    image = _with_ground(sky, suns, random)
+    picture = cv2.resize(image, (2 * HEIGHT, HEIGHT), interpolation=cv2.INTER_LINEAR)
+    return Environment(name, draw_suns(picture, suns), image, suns)
+
+
+def _with_ground(image: np.ndarray, suns: tuple[Sun, ...], random: np.random.Generator) -> np.ndarray:
     """Fill the lower half with a mottled ground lit by the sky and the sun."""
+    directions = pixel_directions(LIGHT_HEIGHT, 2 * LIGHT_HEIGHT).astype(np.float32)
     tone = random.uniform(0.08, 0.45)
     albedo = tone * np.array([1.0, random.uniform(0.85, 1.1), random.uniform(0.55, 1.0)])
     depth = np.clip(-directions[..., 2:], 0.01, 1)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..protocol import Camera, PenumbraError
-from ..rays.camera import project
+from ..rays.camera import pointing, project
 from .pointmap import PointMap, half_thickness
 
 GRID = 40  # cells a side of the region of interest
@@ -98,7 +98,7 @@ def fit_light(point_map: PointMap, mask: np.ndarray, shadow: np.ndarray) -> Ligh
     with torch.no_grad():
         overlap = float(loss(winner[None])[1])
     a, e = (float(v) for v in winner)
-    return LightFit(plane.unit(np.array([np.cos(a) * np.cos(e), np.sin(a) * np.cos(e), np.sin(e)])), overlap)
+    return LightFit(plane.unit(pointing(a, e)), overlap)
 
 
 @dataclass(frozen=True)
