@@ -159,6 +159,7 @@ class Frame:
     plate: any image file, as photographed; absolute path, with its Blender colour space name.
     key: what this frame's result depends on, to resume an interrupted animation.
     light: ``.json`` of the light probe that lights it; empty estimates it.
+    world: panorama, equirectangular as Blender's World has it, whose light is added to that of `light`; or empty.
     look: fingerprints of "pose", "camera" and "plate", by which Blender sees that a result is outdated.
     gloss: Blender's multilayer EXR of its gloss under the light of its result, whose passes `pass_names` names as
         "gloss_alpha" (combined), "gloss_color", "gloss_direct" and "gloss_indirect"; empty as long as there is none.
@@ -173,6 +174,7 @@ class Frame:
     plate_colorspace: str = "sRGB"
     key: str = ""
     light: str = ""
+    world: str = ""
     look: dict[str, str] = field(default_factory=dict)
     gloss: str = ""
 

@@ -17,24 +17,24 @@ import numpy as np
 
 from ..backend.protocol import CHARACTER, Camera, Mesh, PenumbraError
 from . import camera as cameras
-from . import looks, temporary
+from . import looks, node_trees, own_light, temporary
 from .character import MESHABLE
 
 INFINITE = 1e12  # Blender turns an infinite coordinate that a script sets into the largest float
-_LAYOUT_ONLY = {"select", "width", "height", "label", "color", "show_options", "show_preview", "show_texture", "hide"}
 
 
 @dataclass(frozen=True)
 class Capture:
     """One frame: its camera, its meshes in camera space, and a digest of all that its render passes depend on.
 
-    look: fingerprints of "pose" and "camera", see `looks.look`.
+    look: fingerprints of "pose" and "camera", see `looks.look`. suns: those of the scene, see `own_light.suns_of`.
     """
 
     camera: Camera
     meshes: list[Mesh]
     digest: str
     look: dict[str, str]
+    suns: list[dict[str, Any]]
 
 
 def capture(
@@ -94,7 +94,9 @@ def _capture(
         digest.update(f"{mesh.name}\0{mesh.role}".encode())
         for part in (mesh.vertices, mesh.triangles, mesh.corner_normals):
             digest.update(np.ascontiguousarray(part))
-    return Capture(camera, meshes, digest.hexdigest(), looks.look(depsgraph, rigs, None))
+    return Capture(
+        camera, meshes, digest.hexdigest(), looks.look(depsgraph, rigs, None), own_light.suns_of(depsgraph, camera)
+    )
 
 
 def _meshes(
@@ -179,36 +181,5 @@ def _digest_look(item: bpy.types.Object, mesh: bpy.types.Mesh, digest: Any) -> N
     digest.update(index)
     for slot in item.material_slots:
         if slot.material is not None and slot.material.node_tree is not None:
-            for line in _tree_values(slot.material.node_tree, set()):
+            for line in node_trees.values(slot.material.node_tree):
                 digest.update(line.encode())
-
-
-def _tree_values(tree: bpy.types.NodeTree, seen: set[str]) -> Iterator[str]:
-    if tree.name_full in seen:
-        return
-    seen.add(tree.name_full)
-    for node in tree.nodes:
-        yield f"{node.bl_idname} {node.name} {node.mute}"
-        yield from _own_values(node)
-        yield from (f"{s.identifier}={_plain(s.default_value)}" for s in node.inputs if hasattr(s, "default_value"))
-        image, group = getattr(node, "image", None), getattr(node, "node_tree", None)
-        if image is not None:
-            yield looks.image_stamp(image)
-        if group is not None:
-            yield from _tree_values(group, seen)
-        if hasattr(node, "color_ramp"):
-            yield from (f"{e.position} {tuple(e.color)}" for e in node.color_ramp.elements)
-    for link in tree.links:
-        yield f"{link.from_node.name}.{link.from_socket.identifier}>{link.to_node.name}.{link.to_socket.identifier}"
-
-
-def _own_values(node: bpy.types.Node) -> Iterator[str]:
-    for prop in node.bl_rna.properties:
-        if prop.type in {"BOOLEAN", "INT", "FLOAT", "STRING", "ENUM"} and not prop.is_readonly:
-            name = prop.identifier
-            if name not in _LAYOUT_ONLY and not name.startswith(("location", "bl_", "warning")):
-                yield f"{name}={_plain(getattr(node, name))}"
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if hasattr(value, "__len__") and not isinstance(value, str) else value

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -30,7 +31,7 @@ from ..backend.protocol import (
     write_json,
 )
 from . import camera as cameras
-from . import capture, compat, looks, notices, temporary
+from . import capture, compat, looks, notices, own_light, temporary
 from . import character as characters
 from . import plate as plates
 from .backend_process import weights_folder
@@ -54,6 +55,7 @@ class ExportSettings:
     match: names of the objects that stand over a person in the plate, as `HarmonizeJob` has them.
     samples: of the albedo and normal passes, per pixel.
     light: a light probe, as its file has it, that lights all frames; None lets the estimator tell it.
+    own_light: the scene's World and Suns light the frames.
     gloss: render the characters' gloss once the light is known.
     """
 
@@ -67,6 +69,7 @@ class ExportSettings:
     samples: int = 32
     multilayer: bool = False
     light: dict[str, Any] | None = None
+    own_light: bool = False
     shadow: str = PHYSICAL
     shadow_softness: float | None = None
     gloss: bool = False
@@ -84,6 +87,8 @@ def check(scene: bpy.types.Scene, cast: Cast, settings: ExportSettings) -> None:
     """Find at once what would stop an export at the current frame. Raises PenumbraError."""
     check_shadow(settings.shadow, settings.shadow_softness, weights_folder())
     plates.find_plate(scene, settings)
+    if settings.own_light:
+        own_light.check(scene)
     for character in cast.characters:
         meshes = [part for part in character.parts if part.type in characters.MESHABLE and not part.hide_render]
         if not meshes:
@@ -126,7 +131,10 @@ def export_frames(
     make_writable(folder)
     roles = characters.roles(cast, view_layer)
     done = []
-    with temporary.scene_copy(scene, view_layer, roles) as (copy, copied):
+    with (
+        temporary.scene_copy(scene, view_layer, roles, suns=settings.own_light) as (copy, copied),
+        own_light.panorama(scene, folder) if settings.own_light else contextlib.nullcontext() as panorama,
+    ):
         _set_up_passes(copy, settings)
         for i, number in enumerate(numbers):
 
@@ -136,9 +144,8 @@ def export_frames(
                     (i + part) / len(numbers),
                 )
 
-            frame = _export_frame(
-                scene, cast, copy, copied, number, folder, settings, show, (finished or {}).get(number)
-            )
+            key = (finished or {}).get(number)
+            frame = _export_frame(scene, cast, copy, copied, panorama, number, folder, settings, show, key)
             done += [frame] if frame else []
     if settings.light:
         write_json(folder / LIGHT, settings.light)
@@ -165,6 +172,7 @@ def _export_frame(
     cast: Cast,
     copy: bpy.types.Scene,
     roles: dict[bpy.types.Object, str],
+    panorama: own_light.Panorama | None,
     number: int,
     folder: Path,
     settings: ExportSettings,
@@ -179,20 +187,24 @@ def _export_frame(
         progress("Reading the plate", 0.2)
         found = plates.find_plate(scene, settings, number)
         plate = plates.write_plate(found, number, scene.render, folder)
-        key = _key(captured, plate, settings)
+        looks_key = _key(captured, plate, settings)
+        place = folder / f"frame_{number:04d}"
+        lit, key = {}, looks_key
+        if settings.own_light:
+            progress("Reading the scene's light", 0.25)
+            lit, key = _write_own_light(captured, panorama, number, folder, looks_key)
         if key == finished:
             return None
-        place = folder / f"frame_{number:04d}"
         rendered = place / "key.txt"
         progress("Rendering albedo and normals", 0.3)
-        if not (rendered.is_file() and rendered.read_text("utf-8") == key):
+        if not (rendered.is_file() and rendered.read_text("utf-8") == looks_key):
             place.mkdir(exist_ok=True)
             rendered.unlink(missing_ok=True)
             save_meshes(place / "meshes.npz", captured.meshes)
             with cameras.border_kept(copy.render):
                 cameras.set_border(copy.render, box)
                 temporary.render(copy, number, str(place / "passes.exr"))
-            rendered.write_text(key, "utf-8")
+            rendered.write_text(looks_key, "utf-8")
     finally:
         bpy.data.batch_remove(added)
     names = {name: f"{copy.view_layers[0].name}.{label}" for name, (_, label) in compat.PASSES.items()}
@@ -208,7 +220,20 @@ def _export_frame(
         plates.COLORSPACE,
         key,
         look={**captured.look, "plate": looks.plate_look(found)},
+        **lit,
     )
+
+
+def _write_own_light(
+    captured: capture.Capture, panorama: own_light.Panorama | None, number: int, folder: Path, key: str
+) -> tuple[dict[str, str], str]:
+    """The files of a frame's light, as `Frame` names them, and its key with this light in it."""
+    path, probe = folder / f"suns_{number:04d}.json", own_light.as_probe(captured.suns, captured.camera)
+    write_json(path, probe)
+    world = panorama.path(number) if panorama else None
+    lit = f"{key} {json.dumps(probe)}".encode() + (world.read_bytes() if world else b"")
+    names = {"light": path.name, **({"world": world.name} if world else {})}
+    return names, hashlib.blake2b(lit, digest_size=16).hexdigest()
 
 
 def _set_up_passes(copy: bpy.types.Scene, settings: ExportSettings) -> None:

@@ -189,13 +189,14 @@ def _export(task: Task, frames: tuple[int, ...], folder: Path, finished: dict[in
 
 
 def _moved(job: HarmonizeJob, exported: Path, light: Path | None = None) -> HarmonizeJob:
-    """A job for another folder on files that stay where they were exported to, lit by `light` where it is given."""
+    """A job for another folder on files that stay where they were exported to; `light` takes the place of theirs."""
     frames = tuple(
         dataclasses.replace(
             frame,
             meshes=str(exported / frame.meshes),
             passes=str(exported / frame.passes),
-            light=str(light) if light else "",
+            light=str(light or (frame.light and exported / frame.light)),
+            world="" if light else frame.world and str(exported / frame.world),
         )
         for frame in job.frames
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import bpy
 
+from . import own_light
 from .camera import camera_at
 from .character import Cast
 
@@ -32,4 +33,6 @@ def scene_notices(scene: bpy.types.Scene, cast: Cast, settings: ExportSettings) 
         for modifier in part.modifiers:
             if modifier.type in _SIMULATED and modifier.show_render and not modifier.point_cache.is_baked:
                 found.append(f"The simulation “{modifier.name}” of “{part.name}” is not baked: bake it first.")
+    if settings.own_light and own_light.leaves_out(scene):
+        found.append("The scene's point, spot and area lights are left out: its World and Suns light the character.")
     return tuple(found)

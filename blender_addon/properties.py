@@ -60,7 +60,11 @@ class PenumbraSettings(bpy.types.PropertyGroup):
             (PROBENET, "Plate", "ProbeNet reads the light off the plate, the sun included"),
             (SHADINGNET, "ShadingNet", "The light that explains best how ShadingNet shades the character"),
             (PERSON, "Person", "The light on somebody in the plate over whom a mesh stands"),
-            (SCENE, "Scene", "The Sun and World that Light from Plate has made, as they are now"),
+            (
+                SCENE,
+                "Scene",
+                "The scene's World and Suns as they are now: those that Light from Plate has made, or your own",
+            ),
         ),
     )
     person: bpy.props.PointerProperty(
@@ -201,6 +205,8 @@ def lit_settings(scene: bpy.types.Scene, character: str, *, multilayer: bool = F
     settings = dataclasses.replace(export_settings(scene, multilayer=multilayer), match=matched_meshes(scene))
     if scene.penumbra.estimator != SCENE:
         return settings
+    if not scene_light.is_given(scene, character):
+        return dataclasses.replace(settings, own_light=True)
     return dataclasses.replace(settings, light=scene_light.probe_now(scene, character))
 
 

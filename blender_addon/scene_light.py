@@ -12,9 +12,8 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from ..backend.protocol import PenumbraError
 from ..backend.rays.directions import cell_shares, pixel_directions
-from . import compat, passes
+from . import compat, own_light, passes
 from .relight import Lamp, Light
 
 OWNER = "penumbra_light_of"  # custom property of our suns and worlds: the character whose result they come from
@@ -59,11 +58,7 @@ def suns_of(scene: bpy.types.Scene, character: str) -> list[bpy.types.Object]:
 
 
 def probe_now(scene: bpy.types.Scene, character: str) -> dict[str, Any]:
-    """The light probe that the scene's suns and world make now. Raises PenumbraError where `add` has made none."""
-    if not is_given(scene, character):
-        raise PenumbraError(
-            "The scene has no light from this character's plate.", "Use Light from Plate, or take the light from there."
-        )
+    """The light probe that the suns and the world of `add` make now. Raises PenumbraError as `passes.kept_folder`."""
     probe = shown_probe(scene, character)
     light = light_now(scene, character, probe)
     lamps = [
@@ -88,7 +83,7 @@ def light_now(scene: bpy.types.Scene, character: str, probe: dict[str, Any]) -> 
     lamps = []
     for obj in suns_of(scene, character):
         toward = from_world @ np.array(obj.matrix_world.to_3x3().normalized().col[2])
-        irradiance = np.array(obj.data.color) * obj.data.energy / np.pi
+        irradiance = own_light.irradiance(obj.data)
         number = obj[NUMBER]
         found = probe["suns"][number] if number < len(probe["suns"]) else {"direction": -toward}
         there = number if np.dot(found["direction"], toward) > np.cos(STILL) else None

@@ -18,17 +18,22 @@ _RENDERERS_IMAGES = ("Render Result", "Viewer Node")
 
 @contextlib.contextmanager
 def scene_copy(
-    scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, roles: dict[bpy.types.Object, str]
+    scene: bpy.types.Scene,
+    view_layer: bpy.types.ViewLayer,
+    roles: dict[bpy.types.Object, str],
+    *,
+    suns: bool = False,
 ) -> Iterator[tuple[bpy.types.Scene, dict[bpy.types.Object, str]]]:
-    """A scene that shows the character alone, everything else cut out of it, without lights and world.
+    """A scene that shows the character alone, everything else cut out of it, without world and lights but for Suns
+    where they are asked for.
 
     roles: as `character.roles` gives them. The yielded roles name the objects of the copy: receivers are duplicated,
     as a shadow catcher cannot be a holdout at once, and all other objects are the artist's own.
     """
-    with _removing_temporary() as temporary, _animated_values_kept(view_layer):
+    with removing() as temporary, _animated_values_kept(view_layer):
         copy = scene.copy()
         temporary.append(copy)
-        copied = _link_objects(copy, view_layer, roles, temporary)
+        copied = _link_objects(copy, view_layer, roles, temporary, suns)
         _leave_out_what_is_not_asked(copy)
         yield copy, copied
 
@@ -36,16 +41,21 @@ def scene_copy(
 @contextlib.contextmanager
 def empty_scene() -> Iterator[bpy.types.Scene]:
     """A new scene, for the compositor alone."""
-    with _removing_temporary() as temporary:
+    with removing() as temporary:
         scene = bpy.data.scenes.new("Penumbra")
         temporary.append(scene)
-        for name in dir(scene.render):  # dates and times would make files differ that are the same
-            if name.startswith("use_stamp_"):
-                setattr(scene.render, name, False)
+        leave_out_stamps(scene)
         tree = compat.create_compositor_tree(scene)
         if compat.V5:
             temporary.append(tree)
         yield scene
+
+
+def leave_out_stamps(scene: bpy.types.Scene) -> None:
+    """Dates and times would make files differ that are the same."""
+    for name in dir(scene.render):
+        if name.startswith("use_stamp_"):
+            setattr(scene.render, name, False)
 
 
 def replace_camera(scene: bpy.types.Scene, camera: bpy.types.Object) -> list[bpy.types.ID]:
@@ -92,7 +102,8 @@ def render(scene: bpy.types.Scene, frame: int, path: str = "") -> None:
 
 
 @contextlib.contextmanager
-def _removing_temporary() -> Iterator[list[bpy.types.ID]]:
+def removing() -> Iterator[list[bpy.types.ID]]:
+    """What the block adds to the list leaves the file with it, as do the images that Blender renders into."""
     present = {name for name in _RENDERERS_IMAGES if name in bpy.data.images}
     temporary: list[bpy.types.ID] = []
     try:
@@ -127,6 +138,7 @@ def _link_objects(
     view_layer: bpy.types.ViewLayer,
     roles: dict[bpy.types.Object, str],
     temporary: list[bpy.types.ID],
+    suns: bool,
 ) -> dict[bpy.types.Object, str]:
     """Put the objects into two collections of the copy, the second a holdout; returns the roles there."""
     for child in list(copy.collection.children):
@@ -139,6 +151,8 @@ def _link_objects(
     copy.collection.children.link(cut)
     copied = {}
     for item, role in roles.items():
+        if suns and item.type == "LIGHT" and item.data.type == "SUN":
+            cut.objects.link(item)
         if item.type in {"LIGHT", "LIGHT_PROBE", "CAMERA", "SPEAKER"}:
             continue
         linked = item

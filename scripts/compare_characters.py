@@ -26,6 +26,8 @@ from scripts.scenes.cycles_frame import silence
 from scripts.scenes.in_panorama import Reference
 from scripts.sheet import write_sheet
 
+BY_PANORAMA = "Penumbra, the panorama as the scene's World"
+
 Run = Callable[[Path, Path], None]
 """Harmonizes the character of a .blend file, and writes the images into a folder."""
 
@@ -94,15 +96,17 @@ def _compare_one(
     blend = out / f"{name}.blend"
     exposed = in_panorama.build(character, animation, panorama, size, blend)
     run(blend, out / name)
+    in_panorama.light_by(exposed, blend, out / f"{name}_world.blend")
+    run(out / f"{name}_world.blend", out / f"{name}_world")
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     with tempfile.TemporaryDirectory() as folder:
         view = view_of_open_scene(Path(folder))
     truth = in_panorama.reference(exposed, samples)
     light = Light.of(exposed).probe(view.camera.world_from_camera)
-    ours = {role: read_image(_result(out / name, role)) for role in ("shading", "shadow")}
     methods = {
         "no harmonization": (np.ones_like(truth.shading), np.ones_like(truth.shadow), None),
-        "Penumbra": (ours["shading"], ours["shadow"], LightProbe.load(_result(out / name, "probe"))),
+        "Penumbra": _made(out / name),
+        BY_PANORAMA: _made(out / f"{name}_world"),
         "the probe with the true light": (
             harmonize.shade(view, light).image(view.passes.alpha > 0),
             cast_shadow(view.scene, view.camera, light).ratio,
@@ -113,7 +117,8 @@ def _compare_one(
     for method, (shading, shadow, probe) in methods.items():
         row = {"method": method, "split": name, "images": 1, **measure(view, truth, shading, shadow)}
         rows.append(row if probe is None else {**row, **evaluate.direction_errors(probe.dominant_direction, light)})
-    _write_sheet(out / f"{name}_sheet.png", view, truth, *methods["Penumbra"][:2])
+    made = [methods[method][:2] for method in ("Penumbra", BY_PANORAMA)]
+    _write_sheet(out / f"{name}_sheet.png", view, truth, *made)
     return rows
 
 
@@ -138,23 +143,42 @@ def view_of_open_scene(folder: Path) -> View:
     return View.open(folder, HarmonizeJob.load(folder).frames[0])
 
 
+def _made(folder: Path) -> tuple[np.ndarray, np.ndarray, LightProbe]:
+    """Shading, shadow and light of a result."""
+    return (
+        read_image(_result(folder, "shading")),
+        read_image(_result(folder, "shadow")),
+        LightProbe.load(_result(folder, "probe")),
+    )
+
+
 def _result(folder: Path, role: str) -> Path:
     (path,) = folder.rglob(f"{role}_*.*")
     return path
 
 
-def _write_sheet(path: Path, view: View, truth: Reference, shading: np.ndarray, shadow: np.ndarray) -> None:
+def _write_sheet(
+    path: Path,
+    view: View,
+    truth: Reference,
+    told: tuple[np.ndarray, np.ndarray],
+    given: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """told, given: shading and shadow by the light of the plate, and by the panorama."""
     alpha, albedo, plate = view.passes.alpha[..., None], view.passes.albedo, view.plate
     behind, through = truth.alpha[..., None], 1 - truth.alpha[..., None]
     exposure = min(1.0, 1 / float(np.quantile(truth.shading[truth.alpha > 0.5], 0.98)))
+    placed = [alpha * albedo * shading + (1 - alpha) * plate * shadow for shading, shadow in (told, given)]
     pictures = [
         ("Plate", plate),
         ("Albedo pasted", alpha * albedo + (1 - alpha) * plate),
-        ("Penumbra", alpha * albedo * shading + (1 - alpha) * plate * shadow),
-        ("Cycles under the same light", truth.colour + through * plate * truth.shadow),
-        ("Shading: Penumbra", exposure * alpha * shading),
+        ("Penumbra", placed[0]),
+        ("With the set's panorama", placed[1]),
+        ("Cycles in the panorama", truth.colour + through * plate * truth.shadow),
+        ("Shading: Penumbra", exposure * alpha * told[0]),
+        ("Shading: with the panorama", exposure * alpha * given[0]),
         ("Shading: Cycles", exposure * behind * truth.shading),
-        ("Shadow: Penumbra", shadow),
+        ("Shadow: Penumbra", told[1]),
         ("Shadow: Cycles", truth.shadow),
     ]
-    write_sheet(path, pictures, columns=4, width=480)
+    write_sheet(path, pictures, columns=5, width=480)

@@ -16,7 +16,7 @@ from backend.objects import evaluate, train
 from backend.objects.dataset import ObjectData
 from backend.objects.network import JointField, VoxelEncoder
 from backend.objects.reconstructor import Reconstructor
-from backend.objects.shapes import LABELS
+from backend.objects.shapes import CATEGORIES, LABELS
 from backend.protocol import PenumbraError
 from backend.weights import load_model
 
@@ -44,27 +44,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace) -> tuple[list[dict], str]:
     """Result rows, and the command that made them, without paths."""
     device = devices.pick(options.device)
-    rows = []
-    for folder in options.data:
-        data = ObjectData([folder], tuple(options.categories))
-        for run in options.runs:
-            if options.what != "pictures":
-                figures = _of_shapes(run, data, options, device)
-                rows += evaluate.rows(f"{run.name}, {options.what}", folder.name, figures)
-                continue
-            for name, network in _networks(run, options.stages):
-                network = network.to(device).eval().requires_grad_(False)
-                figures = evaluate.from_pictures(network, data, options.side, options.points)
-                rows += evaluate.rows(name, folder.name, figures)
-                if options.refine:
-                    figures = evaluate.from_pictures(network, data, options.side, options.points, options.refine)
-                    rows += evaluate.rows(f"{name}, refined", folder.name, figures)
-                if options.picture:
-                    write_png(options.picture, evaluate.sheet_of(network, data, options.side))
+    of = _rows_of_pictures if options.what == "pictures" else _rows_of_shapes
+    rows = [row for folder in options.data for row in of(folder, options, device)]
     names = " ".join(folder.name for folder in options.data), " ".join(run.name for run in options.runs)
     command = f"object --what {options.what} --data {names[0]} --run {names[1]} --side {options.side}"
-    command += f" --points {options.points} --stages {' '.join(map(str, options.stages))}"
+    command += f" --points {options.points}"
+    if options.what == "pictures":
+        command += f" --stages {' '.join(map(str, options.stages))}"
+    if options.what == "codes":
+        command += f" --steps {options.steps}"
     return rows, command + (f" --refine {options.refine}" if options.refine else "")
+
+
+def _rows_of_pictures(folder: Path, options: argparse.Namespace, device: torch.device) -> list[dict]:
+    """Reconstructions from single pictures (Tables 3, 5 and 6)."""
+    data, rows = ObjectData([folder], tuple(options.categories)), []
+    for name, network in (named for run in options.runs for named in _networks(run, options.stages)):
+        network = network.to(device).eval().requires_grad_(False)
+        figures = evaluate.from_pictures(network, data, options.side, options.points)
+        rows += evaluate.rows(name, folder.name, figures)
+        if options.refine:
+            figures = evaluate.from_pictures(network, data, options.side, options.points, options.refine)
+            rows += evaluate.rows(f"{name}, refined", folder.name, figures)
+        if options.picture:
+            write_png(options.picture, evaluate.sheet_of(network, data, options.side))
+    return rows
 
 
 def _networks(run: Path, stages: list[int]) -> Iterator[tuple[str, Reconstructor]]:
@@ -76,15 +80,41 @@ def _networks(run: Path, stages: list[int]) -> Iterator[tuple[str, Reconstructor
         yield f"{run.name}, stage {stage}", train.assembled(run, stage)
 
 
-def _of_shapes(
-    run: Path, data: ObjectData, options: argparse.Namespace, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """What a run's first stage can say of shapes."""
-    modules = train.load_stage(run, 1)
-    field = cast(JointField, modules["field"]).to(device).eval().requires_grad_(False)
-    codes_of = evaluate.codes_by_fitting(field, data, options.steps)
-    if options.what == "voxels":
-        if not isinstance(modules["codes"], VoxelEncoder):
-            raise PenumbraError(f"{run} has no voxel encoder.", "Train without --free-codes.")
-        codes_of = evaluate.codes_by_voxels(modules["codes"].to(device).eval(), data)
-    return evaluate.from_shapes(field, data, codes_of, options.side, options.points)
+def _rows_of_shapes(folder: Path, options: argparse.Namespace, device: torch.device) -> list[dict]:
+    """What fields can say of shapes (Tables 2 and 4). Runs of one category each are one method together."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for run in options.runs:
+        field, encoder = _field_of(run, device)
+        asked = tuple(options.categories) or _known_of(field, folder)
+        data = ObjectData([folder], asked)
+        codes_of = evaluate.codes_by_fitting(field, data, options.steps)
+        if options.what == "voxels":
+            if encoder is None:
+                raise PenumbraError(f"{run} has no voxel encoder.", "Give a run of stage 1 without --free-codes.")
+            codes_of = evaluate.codes_by_voxels(encoder, data)
+        figures = evaluate.from_shapes(field, data, codes_of, options.side, options.points)
+        found.setdefault(_method(field), {}).update(figures)
+    return [row for method, figures in found.items() for row in evaluate.rows(method, folder.name, figures)]
+
+
+def _field_of(run: Path, device: torch.device) -> tuple[JointField, VoxelEncoder | None]:
+    """The field of a run's first stage, or of weights; and what reads codes off voxels, where there is one."""
+    if not (run / "stage1.safetensors").exists():
+        network = cast(Reconstructor, load_model(run.name, run.parent)[0])
+        return network.field.to(device).eval().requires_grad_(False), None
+    modules = {name: module.to(device).eval() for name, module in train.load_stage(run, 1).items()}
+    field, encoder = cast(JointField, modules["field"]), modules["codes"]
+    return field.requires_grad_(False), encoder if isinstance(encoder, VoxelEncoder) else None
+
+
+def _known_of(field: JointField, folder: Path) -> tuple[str, ...]:
+    """The categories of a folder that a field has learned; () where it has learned none, and all are new to it."""
+    there = set(ObjectData([folder]).category)
+    return tuple(category for category in field.config.categories if category in there)
+
+
+def _method(field: JointField) -> str:
+    known = field.config.categories
+    if len(known) < len(CATEGORIES):
+        return "category-specific" if len(known) == 1 else " and ".join(known)
+    return f"universal, {'with' if field.config.category_code else 'without'} category code"

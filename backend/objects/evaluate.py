@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Evaluation on generated shapes and pictures that nothing was trained on (JOF, section 4).
 
-A figure is a mean over shapes, by category, and over categories ("mean"). True surfaces are the generators' own.
+A figure is a mean over shapes, by category; `rows` adds the mean over categories. True surfaces are the generators'
+own.
 """
 
 from __future__ import annotations
@@ -130,7 +131,11 @@ def codes_by_voxels(encoder: VoxelEncoder, data: ObjectData) -> CodesOf:
 
 
 def rows(method: str, split: str, figures: dict[str, dict[str, float]]) -> list[dict]:
-    """Result rows of a method, as `scripts/evaluate.py` writes them."""
+    """Result rows of a method, as `scripts/evaluate.py` writes them: a category each, and "mean" over them."""
+    names = [name for name in next(iter(figures.values())) if name != "images"]
+    mean = {name: float(np.mean([values[name] for values in figures.values()])) for name in names}
+    mean["images"] = sum(values["images"] for values in figures.values())
+    figures = {**figures, "mean": mean}
     return [{"method": method, "split": split, "category": name, **values} for name, values in figures.items()]
 
 
@@ -197,11 +202,8 @@ def _owner(pairs: list[tuple[np.ndarray, np.ndarray]], field: JointField) -> np.
 
 
 def _means(scores: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """Means over shapes by category, and the mean over categories."""
-    found = {
+    """Means over shapes, by category."""
+    return {
         category: {name: float(np.mean([s[name] for s in several])) for name in several[0]} | {"images": len(several)}
         for category, several in scores.items()
     }
-    names = [name for name in next(iter(found.values())) if name != "images"]
-    mean = {name: float(np.mean([figures[name] for figures in found.values()])) for name in names}
-    return {**found, "mean": {**mean, "images": sum(f["images"] for f in found.values())}}

@@ -20,8 +20,17 @@ import numpy as np
 
 from .. import device as devices
 from .. import multilayer
-from ..images import write_exr
-from ..protocol import GENERATED, Frame, FrameResult, HarmonizeJob, HarmonizeResult, replacing, write_json
+from ..images import read_image, write_exr
+from ..protocol import (
+    GENERATED,
+    Frame,
+    FrameResult,
+    HarmonizeJob,
+    HarmonizeResult,
+    PenumbraError,
+    replacing,
+    write_json,
+)
 from ..rays import rics
 from ..shadow.kept import keep
 from ..shadow.on_plate import PlateShadow
@@ -50,7 +59,7 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show
     chosen = devices.pick(job.device if device == "auto" else device)
     shadow = PlateShadow.load(job, chosen)
     if all(frame.light for frame in job.frames):
-        lights = [LightProbe.load(folder / f.light).seen_from(f.camera.world_from_camera) for f in job.frames]
+        lights = [given_light(folder, frame) for frame in job.frames]
         notices = ()
     else:
         estimator = estimators.load(job.estimator, chosen, job.match)
@@ -77,6 +86,19 @@ def harmonize(folder: Path, progress: Progress, device: str = "auto", show: Show
         result = multilayer.with_layers(folder, result)
     result.save(folder)
     return result
+
+
+def given_light(folder: Path, frame: Frame) -> LightProbe:
+    """The light that a frame comes with. Raises PenumbraError where there is none in it."""
+    light = LightProbe.load(folder / frame.light)
+    if frame.world:
+        world = LightProbe.from_environment(read_image(folder / frame.world), light.world_from_camera)
+        light = dataclasses.replace(light, radiance=light.radiance + world.radiance, suns=(*light.suns, *world.suns))
+    if not light.is_bright:
+        raise PenumbraError(
+            "The scene's World is black, and no Sun shines.", "Give it light, or take the light from the plate."
+        )
+    return light.seen_from(frame.camera.world_from_camera)
 
 
 def estimate_frame(folder: Path, frame: Frame, estimator: estimators.Estimator, preview: Preview) -> LightProbe:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The light probe: an estimate of a plate's light that can be seen, turned, edited, smoothed over time, and shaded by.
 
-Light in 62 cells of the sphere around the camera's axes (those of RiCS), an unshadowed constant, and up to two suns.
+Light in 62 cells of the sphere around the camera's axes (those of RiCS), an unshadowed constant, and suns.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class LightProbe:
 
     radiance: (62, 3) float32 mean radiance of the Voronoi cell of each RiCS direction, linear Rec.709, camera space.
     constant: (3,) shading that nothing hides.
-    suns: at most two.
+    suns: an estimate has at most two.
     world_from_camera: (3, 3) rotation. Keeps the light in place when the camera turns.
     confidence: in [0, 1]. Of a fit: the share of the shading's weighted variance that the probe explains, times
         √(3 λ) with λ the smallest eigenvalue of the normals' second moments: 1 for a sphere, 0 where all normals lie
@@ -103,6 +103,11 @@ class LightProbe:
         """(3, 3) colour × axis: times n, the shading of a surface that faces n less that of one that faces −n."""
         cells = np.einsum("k,kc,kx->cx", SOLID_ANGLES, self.radiance, RICS_DIRECTIONS) / np.pi
         return cells + sum((np.outer(sun.irradiance, sun.direction) for sun in self.suns), np.zeros((3, 3)))
+
+    @property
+    def is_bright(self) -> bool:
+        """Whether there is any light."""
+        return bool(self.radiance.any() or self.constant.any() or any(sun.irradiance.any() for sun in self.suns))
 
     @property
     def strength(self) -> float:

@@ -76,6 +76,17 @@ def build(character: Path, animation: str, panorama: Environment, size: tuple[in
     return panorama
 
 
+def light_by(panorama: Environment, blend: Path, to: Path) -> None:
+    """Save the artist's scene of `build` once more, with the panorama as its World, for Light From Scene."""
+    bpy.ops.wm.open_mainfile(filepath=str(blend))
+    scene = bpy.context.scene
+    image = new_image("panorama", panorama.picture)
+    image.pack()
+    add_world(scene).image = image
+    scene.penumbra.estimator = "scene"
+    bpy.ops.wm.save_as_mainfile(filepath=str(to))
+
+
 def reference(panorama: Environment, samples: int) -> Reference:
     """Render the open scene under an exposed panorama; the scene is left as it was rendered."""
     scene = bpy.context.scene

@@ -10,7 +10,8 @@ from pathlib import Path
 import bpy
 import penumbra
 import pytest
-from penumbra.blender_addon import from_photograph, preferences
+from penumbra.backend.protocol import PenumbraError
+from penumbra.blender_addon import backend_process, from_photograph, preferences
 from penumbra.blender_addon.backend_process import BackendProcess
 
 from tests.blender_addon.scenes import character_scene
@@ -44,6 +45,17 @@ def harmonized_by(backend: StartBackend, monkeypatch: pytest.MonkeyPatch) -> Cal
         return process
 
     return use
+
+
+@pytest.fixture
+def real_backend(scene: bpy.types.Scene) -> Iterator[None]:
+    """The backend that the extension finds; it ends after the test."""
+    try:
+        preferences.backend_python()
+    except PenumbraError:
+        pytest.skip("no backend is at hand")
+    yield
+    backend_process.stop_shared()
 
 
 @pytest.fixture

@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from penumbra.backend.protocol import HarmonizeJob
 from penumbra.blender_addon import (
-    backend_process,
     cli,
     compat,
     export,
     pass_nodes,
     passes,
-    preferences,
     properties,
     result_files,
 )
@@ -102,9 +100,7 @@ def test_the_command_line_takes_names_or_all(harmonized_by, two, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_each_has_its_own_strengths(two, tmp_path: Path) -> None:
-    if not preferences.backend_python().is_file():
-        pytest.skip("no backend is at hand")
+def test_each_has_its_own_strengths(two, real_backend, tmp_path: Path) -> None:
     job = export.export_frames(
         two, bpy.context.view_layer, everybody(bpy.context.view_layer), [1], tmp_path / "job", export.ExportSettings()
     ).job
@@ -113,10 +109,7 @@ def test_each_has_its_own_strengths(two, tmp_path: Path) -> None:
         "Twin": {"Body.001", "Hat.001"},
     }
     assert HarmonizeJob.load(tmp_path / "job").characters == job.characters
-    try:
-        bpy.ops.penumbra.harmonize()
-    finally:
-        backend_process.stop_shared()
+    bpy.ops.penumbra.harmonize()
     folder = tmp_path / "penumbra" / bpy.path.clean_name(BOTH)
     image = {role: pixels.load(folder / f"{role}_0001.exr") for role in result_files.roles(("Rig", "Twin"))}
     covered, left = image["albedo"][..., 3] > 0.99, np.arange(two.render.resolution_x) < two.render.resolution_x / 2

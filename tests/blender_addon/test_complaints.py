@@ -17,7 +17,6 @@ from pathlib import Path
 
 import bpy
 import pytest
-from penumbra.backend.protocol import PenumbraError
 from penumbra.blender_addon import backend_process, compat, export, harmonize, jobs, passes, preferences
 from penumbra.blender_addon.jobs import Job
 from penumbra.blender_addon.operators.harmonize import requested
@@ -143,21 +142,15 @@ def test_memory_is_given_back_when_idle_and_by_a_button(scene, backend, monkeypa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_there_is_no_server_to_set_up(scene) -> None:
-    try:
-        process = preferences.backend()
-    except PenumbraError:
-        pytest.skip("no backend is at hand")
-    try:
-        until = time.monotonic() + 120
-        while process.hello is None and time.monotonic() < until:
-            process.poll()
-            time.sleep(0.05)
-        assert process.hello
-        opened = [str(file.readlink()) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
-        assert not [name for name in opened if name.startswith("socket:")]
-    finally:
-        backend_process.stop_shared()
+def test_there_is_no_server_to_set_up(real_backend) -> None:
+    process = preferences.backend()
+    until = time.monotonic() + 120
+    while process.hello is None and time.monotonic() < until:
+        process.poll()
+        time.sleep(0.05)
+    assert process.hello
+    opened = [str(file.readlink()) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
+    assert not [name for name in opened if name.startswith("socket:")]
 
 
 def test_no_thread_runs_inside_blender(harmonized_by, scene, root: Path) -> None:

@@ -9,13 +9,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
 import pytest
-from penumbra.backend.protocol import Cancelled, PenumbraError
-from penumbra.blender_addon import backend_process, cli, farm, jobs, passes, preferences
+from penumbra.backend.protocol import Cancelled
+from penumbra.blender_addon import backend_process, cli, farm, jobs, passes
 
 
 def harmonize(*arguments: object) -> int:
@@ -35,17 +34,6 @@ def farm_scene(harmonized_by, scene, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def real(scene, tmp_path: Path) -> Iterator[Path]:
-    """The scene, with the real backend."""
-    try:
-        preferences.backend_python()
-    except PenumbraError:
-        pytest.skip("no backend is at hand")
-    yield tmp_path
-    backend_process.stop_shared()
-
-
 def test_two_chunks_make_the_files_of_one_run(farm_scene: Path) -> None:
     assert harmonize("--frames", "1-3", "--out", farm_scene / "one") == cli.DONE
     assert harmonize("--frames", "3", "--light", "1-3", "--out", farm_scene / "two") == cli.DONE
@@ -57,13 +45,13 @@ def test_two_chunks_make_the_files_of_one_run(farm_scene: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_chunks_make_the_files_of_one_run_with_the_real_backend(real: Path) -> None:
-    assert harmonize("--frames", "1-2", "--out", real / "one", "--multilayer") == cli.DONE
+def test_two_chunks_make_the_files_of_one_run_with_the_real_backend(real_backend, tmp_path: Path) -> None:
+    assert harmonize("--frames", "1-2", "--out", tmp_path / "one", "--multilayer") == cli.DONE
     for number in ("2", "1"):
-        chunk = ("--frames", number, "--light", "1-2", "--out", real / "two", "--multilayer")
+        chunk = ("--frames", number, "--light", "1-2", "--out", tmp_path / "two", "--multilayer")
         assert harmonize(*chunk) == cli.DONE
-    assert images(real / "one") == images(real / "two")
-    image = bpy.data.images.load(str(real / "one" / "Rig" / "penumbra_0001.exr"))
+    assert images(tmp_path / "one") == images(tmp_path / "two")
+    image = bpy.data.images.load(str(tmp_path / "one" / "Rig" / "penumbra_0001.exr"))
     assert tuple(image.size) == (0, 0), "layers have no image of their own"
     assert image.type == "MULTILAYER"
 

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
-from penumbra.backend.protocol import PenumbraError
-from penumbra.blender_addon import backend_process, compat, pass_nodes, passes, preferences, scene_light
+from penumbra.blender_addon import compat, pass_nodes, passes, scene_light
 
 from tests.blender_addon import cube, pixels
 from tests.blender_addon import test_passes as made_up
@@ -20,18 +18,13 @@ SIZE = (96, 64)
 
 
 @pytest.fixture
-def shiny(scene, tmp_path: Path) -> Iterator[bpy.types.Scene]:
+def shiny(scene, real_backend) -> bpy.types.Scene:
     """The scene with a metal hat and a polished body, and the real backend."""
-    try:
-        preferences.backend_python()
-    except PenumbraError:
-        pytest.skip("no backend is at hand")
     for name, metallic, roughness in (("Hat", 1.0, 0.3), ("Body", 0.0, 0.25)):
         shader = _shader(bpy.data.objects[name])
         shader.inputs["Metallic"].default_value, shader.inputs["Roughness"].default_value = metallic, roughness
     scene.penumbra.gloss = True
-    yield scene
-    backend_process.stop_shared()
+    return scene
 
 
 def _shader(obj: bpy.types.Object) -> bpy.types.Node:

@@ -147,7 +147,7 @@ def shown(valid: np.ndarray) -> np.ndarray:
 
 def test_a_job_is_lit_by_the_sun_as_it_stands_in_the_scene(result: Path, scene: bpy.types.Scene, tmp_path) -> None:
     scene.penumbra.estimator = "scene"
-    with pytest.raises(RuntimeError, match="Use Light from Plate"):
+    with pytest.raises(RuntimeError, match="use Light from Plate"):
         bpy.ops.penumbra.harmonize()
     bpy.ops.penumbra.light_from_plate()
     (sun,) = scene_light.suns_of(scene, "Rig")

@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 import pytest
 from penumbra.backend.protocol import GENERATED, PHYSICAL, SHADOW_NETWORKS, HarmonizeJob
-from penumbra.blender_addon import backend_process, cli, export, farm, panels, preferences, properties
+from penumbra.blender_addon import cli, export, farm, panels, properties
 from penumbra.blender_addon.character import everybody
 from penumbra.blender_addon.farm import Task
 
@@ -89,24 +89,19 @@ def test_a_frame_of_another_softness_is_made_anew(scene, harmonized_by, tmp_path
 
 
 @pytest.mark.slow
-def test_networks_tell_the_traced_shadows_depth(scene, tmp_path: Path) -> None:
+def test_networks_tell_the_traced_shadows_depth(scene, real_backend, tmp_path: Path) -> None:
     """From the click to the images, with the real backend and the bundled networks.
 
     The light is the artist's the second time: what the networks think of it does not turn it.
     """
     pytest.importorskip("torch")
-    if not preferences.backend_python().is_file():
-        pytest.skip("no backend is at hand")
     made = {}
-    try:
-        for kind in (PHYSICAL, GENERATED):
-            scene.penumbra.shadow, scene.penumbra.output = kind, str(tmp_path / kind)
-            bpy.ops.penumbra.harmonize()
-            bpy.ops.penumbra.light_from_plate(character="Rig")
-            scene.penumbra.estimator = properties.SCENE
-            made[kind] = {n: pixels.load(tmp_path / kind / "Rig" / f"{n}_0001.exr") for n in ("shadow", "shading")}
-    finally:
-        backend_process.stop_shared()
+    for kind in (PHYSICAL, GENERATED):
+        scene.penumbra.shadow, scene.penumbra.output = kind, str(tmp_path / kind)
+        bpy.ops.penumbra.harmonize()
+        bpy.ops.penumbra.light_from_plate(character="Rig")
+        scene.penumbra.estimator = properties.SCENE
+        made[kind] = {n: pixels.load(tmp_path / kind / "Rig" / f"{n}_0001.exr") for n in ("shadow", "shading")}
     physical, told = (made[kind]["shadow"][..., :3] for kind in (PHYSICAL, GENERATED))
     outside, deep = (physical == 1).all(-1), physical.max(-1) < 0.9
     assert 0.05 < outside.mean() < 0.99

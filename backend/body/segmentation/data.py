@@ -7,6 +7,7 @@ relative to the folder; labels are PNG files with the data set's own numbers (FS
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class PartsData:
     labels: np.ndarray
     parts: int
 
-    @property
+    @functools.cached_property
     def whitening(self) -> tuple[np.ndarray, np.ndarray]:
         """(3,) mean and deviation of all pixels, in [0, 1]."""
         sample = self.pictures[:: max(1, len(self.pictures) // 500)].reshape(-1, 3) / np.float32(255)
