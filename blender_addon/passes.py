@@ -19,6 +19,7 @@ from ..backend.protocol import HarmonizeResult, PenumbraError
 from . import compat, looks
 from . import plate as plates
 from .camera import frame_size
+from .character import cast_name
 from .pass_nodes import (
     CHARACTER,
     CREATED_TREE,
@@ -79,10 +80,13 @@ def apply_result(
 
 
 def load_result(scene: bpy.types.Scene, character: str, target: Path, settings: ExportSettings) -> Applied:
-    """Show the images that `keep_result` left in a folder, without a backend. Raises PenumbraError where none are."""
+    """Show the images that `keep_result` left in a folder, without a backend; those of a character among several are
+    shown for all of them. Raises PenumbraError where there are none.
+    """
     files: dict[str, dict[int, Path]] = {}
     records = (json.loads(path.read_text("utf-8")) for path in target.glob("frame_*.json"))
     names = next((record["characters"] for record in records), [character])
+    character = cast_name(names) if character in names else character
     for role in (*roles(names), *SOMETIMES, "plate"):
         for path in sorted(target.glob(f"{role}_*.exr")):
             files.setdefault(role, {})[int(path.stem.rpartition("_")[2])] = path

@@ -79,6 +79,16 @@ def test_a_common_result_takes_the_place_of_single_ones(harmonized_by, two) -> N
     }
 
 
+def test_a_common_result_is_loaded_for_all_of_them(harmonized_by, two, tmp_path: Path) -> None:
+    harmonized_by("render")
+    bpy.ops.penumbra.harmonize()
+    bpy.ops.penumbra.remove()
+    assert not passes.result_nodes(two)
+    select("Twin")
+    bpy.ops.penumbra.load_result(directory=str(tmp_path / "penumbra" / bpy.path.clean_name(BOTH)))
+    assert list(passes.result_nodes(two)) == [BOTH]
+
+
 def test_a_moved_twin_outdates_the_result(harmonized_by, two) -> None:
     harmonized_by("render")
     bpy.ops.penumbra.harmonize()
