@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Scene → job folder: posed meshes, camera, the character's render passes, and the plate, frame by frame."""
+"""Scene → job folder, in this Blender or in one in the background."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import sys
 import uuid
@@ -15,34 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 
 from ..backend.protocol import (
-    CHARACTER,
     PHYSICAL,
     PROBENET,
-    Camera,
-    Frame,
     HarmonizeJob,
-    Mesh,
     PenumbraError,
     check_shadow,
-    save_meshes,
     write_json,
 )
-from . import camera as cameras
-from . import capture, compat, looks, notices, own_light, temporary
 from . import character as characters
+from . import compat, notices, own_light, temporary
 from . import plate as plates
 from .backend_process import weights_folder
 from .character import Cast
+from .frame_export import FrameExporter, Progress
 
 REQUEST = "export.json"
 SCENE_COPY = "scene.blend"
 LIGHT = "light.json"
-MARGIN = 3  # pixels around the character that are rendered, for the pixel filter
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -136,6 +126,7 @@ def export_frames(
         own_light.panorama(scene, folder) if settings.own_light else contextlib.nullcontext() as panorama,
     ):
         _set_up_passes(copy, settings)
+        exporter = FrameExporter(scene, cast, copy, copied, panorama, folder, settings)
         for i, number in enumerate(numbers):
 
             def show(stage: str, part: float, i: int = i, number: int = number) -> None:
@@ -144,8 +135,7 @@ def export_frames(
                     (i + part) / len(numbers),
                 )
 
-            key = (finished or {}).get(number)
-            frame = _export_frame(scene, cast, copy, copied, panorama, number, folder, settings, show, key)
+            frame = exporter.write(number, show, (finished or {}).get(number))
             done += [frame] if frame else []
     if settings.light:
         write_json(folder / LIGHT, settings.light)
@@ -167,102 +157,10 @@ def export_frames(
     return Exported(job, notices.scene_notices(scene, cast, settings))
 
 
-def _export_frame(
-    scene: bpy.types.Scene,
-    cast: Cast,
-    copy: bpy.types.Scene,
-    roles: dict[bpy.types.Object, str],
-    panorama: own_light.Panorama | None,
-    number: int,
-    folder: Path,
-    settings: ExportSettings,
-    progress: Progress,
-    finished: str | None,
-) -> Frame | None:
-    progress("Reading the characters" if len(cast.characters) > 1 else "Reading the character", 0.0)
-    added = temporary.replace_camera(copy, cameras.camera_at(scene, settings.camera, number))
-    try:
-        captured = capture.capture(copy, roles, number, cast.armatures)
-        box = character_box(captured.camera, captured.meshes, number)
-        progress("Reading the plate", 0.2)
-        found = plates.find_plate(scene, settings, number)
-        plate = plates.write_plate(found, number, scene.render, folder)
-        looks_key = _key(captured, plate, settings)
-        place = folder / f"frame_{number:04d}"
-        lit, key = {}, looks_key
-        if settings.own_light:
-            progress("Reading the scene's light", 0.25)
-            lit, key = _write_own_light(captured, panorama, number, folder, looks_key)
-        if key == finished:
-            return None
-        rendered = place / "key.txt"
-        progress("Rendering albedo and normals", 0.3)
-        if not (rendered.is_file() and rendered.read_text("utf-8") == looks_key):
-            place.mkdir(exist_ok=True)
-            rendered.unlink(missing_ok=True)
-            save_meshes(place / "meshes.npz", captured.meshes)
-            with cameras.border_kept(copy.render):
-                cameras.set_border(copy.render, box)
-                temporary.render(copy, number, str(place / "passes.exr"))
-            rendered.write_text(looks_key, "utf-8")
-    finally:
-        bpy.data.batch_remove(added)
-    names = {name: f"{copy.view_layers[0].name}.{label}" for name, (_, label) in compat.PASSES.items()}
-    if settings.gloss:
-        del names["glossy_color"]  # metals are what their gloss shows, and have no diffuse colour
-    return Frame(
-        number,
-        captured.camera,
-        f"{place.name}/meshes.npz",
-        f"{place.name}/passes.exr",
-        names,
-        str(plate),
-        plates.COLORSPACE,
-        key,
-        look={**captured.look, "plate": looks.plate_look(found)},
-        **lit,
-    )
-
-
-def _write_own_light(
-    captured: capture.Capture, panorama: own_light.Panorama | None, number: int, folder: Path, key: str
-) -> tuple[dict[str, str], str]:
-    """The files of a frame's light, as `Frame` names them, and its key with this light in it."""
-    path, probe = folder / f"suns_{number:04d}.json", own_light.as_probe(captured.suns, captured.camera)
-    write_json(path, probe)
-    world = panorama.path(number) if panorama else None
-    lit = f"{key} {json.dumps(probe)}".encode() + (world.read_bytes() if world else b"")
-    names = {"light": path.name, **({"world": world.name} if world else {})}
-    return names, hashlib.blake2b(lit, digest_size=16).hexdigest()
-
-
 def _set_up_passes(copy: bpy.types.Scene, settings: ExportSettings) -> None:
     """Cycles for surface properties alone: no light is needed, and no bounce."""
     temporary.use_cycles(copy, settings.samples, compat.PASSES)
     copy.cycles.max_bounces = 0
-
-
-def character_box(camera: Camera, meshes: Iterable[Mesh], number: int) -> tuple[int, int, int, int]:
-    """The pixels that may show the character. Raises PenumbraError where there are none."""
-    points = np.concatenate([mesh.vertices for mesh in meshes if mesh.role == CHARACTER])
-    box = cameras.seen_box(camera, points)
-    if box is None:
-        raise PenumbraError(
-            f"The character is outside the camera's frame in frame {number}.",
-            "Move the camera or the character, or choose frames in which it is seen.",
-        )
-    left, top, right, bottom = camera.window
-    return (
-        max(left, box[0] - MARGIN),
-        max(top, box[1] - MARGIN),
-        min(right, box[2] + MARGIN),
-        min(bottom, box[3] + MARGIN),
-    )
-
-
-def _key(captured: capture.Capture, plate: Path, settings: ExportSettings) -> str:
-    choices = json.dumps([settings.samples, settings.ground, settings.ground_height, settings.gloss])
-    return hashlib.blake2b(f"{captured.digest} {plate.name} {choices}".encode(), digest_size=16).hexdigest()
 
 
 def make_writable(folder: Path) -> None:

@@ -18,7 +18,8 @@ from . import camera as cameras
 from . import character as characters
 from . import compat, scene_light, temporary
 from .character import Cast
-from .export import ExportSettings, character_box
+from .export import ExportSettings
+from .frame_export import character_box
 
 SAMPLES = 64  # the world is smooth, so this leaves little noise
 BRIGHTEST = 10.0  # of one sample's indirect light: fireflies are no gloss
