@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-PROTOCOL_VERSION = 7
+PROTOCOL_VERSION = 8
 
 # What a mesh of the scene is to the character's light.
 CHARACTER = "character"  # is shaded; occludes itself (RiCS)

@@ -20,9 +20,8 @@ def values(tree: bpy.types.NodeTree) -> Iterator[str]:
             yield f"{node.bl_idname} {node.name} {node.mute}"
             yield from _own_values(node)
             yield from (f"{s.identifier}={_plain(s.default_value)}" for s in node.inputs if hasattr(s, "default_value"))
-            image = getattr(node, "image", None)
-            if image is not None:
-                yield looks.image_stamp(image)
+            if getattr(node, "image", None):
+                yield looks.image_stamp(node.image)
             if hasattr(node, "color_ramp"):
                 yield from (f"{e.position} {tuple(e.color)}" for e in node.color_ramp.elements)
         for link in each.links:
@@ -31,11 +30,13 @@ def values(tree: bpy.types.NodeTree) -> Iterator[str]:
 
 def are_animated(tree: bpy.types.NodeTree) -> bool:
     """Whether another frame may look otherwise: a value is animated or driven, or an image is a film."""
-    return any(
-        each.animation_data is not None
-        or any(getattr(node, "image", None) and node.image.source in {"SEQUENCE", "MOVIE"} for node in each.nodes)
-        for each in _within(tree, set())
-    )
+    moving = any(image.source in {"SEQUENCE", "MOVIE"} for image in images(tree))
+    return moving or any(each.animation_data is not None for each in _within(tree, set()))
+
+
+def images(tree: bpy.types.NodeTree) -> list[bpy.types.Image]:
+    """Those that its nodes read."""
+    return [node.image for each in _within(tree, set()) for node in each.nodes if getattr(node, "image", None)]
 
 
 def _within(tree: bpy.types.NodeTree, seen: set[str]) -> Iterator[bpy.types.NodeTree]:

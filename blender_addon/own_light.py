@@ -25,12 +25,18 @@ SAMPLES = 16  # a pixel: those of the sun, which is two pixels wide, are enough 
 
 
 def check(scene: bpy.types.Scene) -> None:
-    """Raises PenumbraError where the scene has neither World nor Sun."""
+    """Raises PenumbraError where the scene has neither World nor Sun, or a picture of its World is lost."""
     suns = [obj for obj in scene.objects if obj.type == "LIGHT" and obj.data.type == "SUN" and not obj.hide_render]
     if scene.world is None and not suns:
         raise PenumbraError(
             "The scene has no World and no Sun.", "Add one, use Light from Plate, or take the light from the plate."
         )
+    for image in node_trees.images(scene.world.node_tree) if scene.world and scene.world.use_nodes else ():
+        path = Path(bpy.path.abspath(image.filepath, library=image.library))
+        if image.source == "FILE" and not image.packed_file and not image.is_dirty and not path.is_file():
+            raise PenumbraError(
+                f"The World's picture {path.name} is missing.", "Put it back, or take the light from the plate."
+            )
 
 
 def leaves_out(scene: bpy.types.Scene) -> bool:

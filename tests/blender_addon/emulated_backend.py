@@ -240,7 +240,7 @@ def main() -> None:
         sys.exit(1)
     if _behaviour in ("mute", "slow"):
         time.sleep(60 if _behaviour == "mute" else 1)
-    version = 999 if _behaviour == "stranger" else 7
+    version = 999 if _behaviour == "stranger" else 8
     _send("hello", protocol=version, device="cpu", versions={"python": sys.version.split()[0]})
     if _behaviour == "leaves":
         return

@@ -160,6 +160,17 @@ def test_a_farm_takes_the_scenes_light(scene, real_backend, tmp_path: Path, caps
     assert said == [True, False, True]
 
 
+def test_a_world_whose_picture_is_lost_is_refused(scene, tmp_path: Path) -> None:
+    image = next(n.image for n in world_of(scene).node_tree.nodes if getattr(n, "image", None))
+    own_light.check(scene)
+    image.filepath_raw, image.file_format = str(tmp_path / "set.hdr"), "HDR"
+    image.save()
+    own_light.check(scene)
+    (tmp_path / "set.hdr").unlink()
+    with pytest.raises(PenumbraError, match=r"set\.hdr is missing"):
+        own_light.check(scene)
+
+
 def test_a_scene_without_light_is_refused(scene, tmp_path: Path) -> None:
     scene.world, settings = None, export.ExportSettings(own_light=True)
     cast = find_cast([bpy.data.objects["Rig"]], bpy.context.view_layer)
