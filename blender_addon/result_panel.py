@@ -104,6 +104,8 @@ def light_text(record: dict[str, Any], camera: bpy.types.Object | None) -> str:
     sides = zip(to_light, (("right", "left"), ("above", "below"), ("the camera's side", "behind")), strict=True)
     parts = sorted(((abs(part), names[0] if part > 0 else names[1]) for part, names in sides), reverse=True)
     where = _all([name for size, name in parts[:2] if size > 0.3])
+    if light["confidence"] == 1.0:  # it was given, and not found
+        return label("Light from {0}").format(where)
     return label("Light from {0}, {1} sure").format(where, f"{light['confidence']:.0%}")
 
 

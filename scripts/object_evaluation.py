@@ -16,7 +16,7 @@ from backend.objects import evaluate, train
 from backend.objects.dataset import ObjectData
 from backend.objects.network import JointField, VoxelEncoder
 from backend.objects.reconstructor import Reconstructor
-from backend.objects.shapes import CATEGORIES, LABELS
+from backend.objects.shapes import LABELS
 from backend.protocol import PenumbraError
 from backend.weights import load_model
 
@@ -93,7 +93,8 @@ def _rows_of_shapes(folder: Path, options: argparse.Namespace, device: torch.dev
                 raise PenumbraError(f"{run} has no voxel encoder.", "Give a run of stage 1 without --free-codes.")
             codes_of = evaluate.codes_by_voxels(encoder, data)
         figures = evaluate.from_shapes(field, data, codes_of, options.side, options.points)
-        found.setdefault(_method(field), {}).update(figures)
+        method = "category-specific" if len(field.config.categories) == 1 else run.name
+        found.setdefault(method, {}).update(figures)
     return [row for method, figures in found.items() for row in evaluate.rows(method, folder.name, figures)]
 
 
@@ -111,10 +112,3 @@ def _known_of(field: JointField, folder: Path) -> tuple[str, ...]:
     """The categories of a folder that a field has learned; () where it has learned none, and all are new to it."""
     there = set(ObjectData([folder]).category)
     return tuple(category for category in field.config.categories if category in there)
-
-
-def _method(field: JointField) -> str:
-    known = field.config.categories
-    if len(known) < len(CATEGORIES):
-        return "category-specific" if len(known) == 1 else " and ".join(known)
-    return f"universal, {'with' if field.config.category_code else 'without'} category code"

@@ -176,4 +176,6 @@ def test_the_light_in_words(scene, direction: tuple[float, ...], text: str) -> N
         f"{text}, 50% sure",
         "Light from the camera's side and left, 50% sure",
     )
+    given = {"light": {**record["light"], "confidence": 1.0}}
+    assert "sure" not in result_panel.light_text(given, scene.camera), "it was not found"
     assert result_panel.light_text({}, scene.camera) == ""

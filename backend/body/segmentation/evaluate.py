@@ -46,14 +46,18 @@ def measures(confused: np.ndarray) -> dict[str, float]:
 
 
 def medians(rows: list[dict]) -> list[dict]:
-    """One row a method and split, in Table 2's order: the median of its runs, whose number is `runs`."""
+    """One row a method and split, in Table 2's order: the median of its runs, whose number is `runs`; and the least and
+    the greatest of each figure, as "…_range".
+    """
     result = []
     for split in dict.fromkeys(row["split"] for row in rows):
         for method in ROWS.values():
             mine = [row for row in rows if row["split"] == split and row["method"] == method]
             if mine:
-                middle = {name: float(np.median([row[name] for row in mine])) for name in ("iou", "pixel_accuracy")}
-                result.append({**mine[0], **middle, "runs": len(mine)})
+                found = {name: [row[name] for row in mine] for name in ("iou", "pixel_accuracy")}
+                middle = {name: float(np.median(values)) for name, values in found.items()}
+                ranges = {f"{name}_range": [min(values), max(values)] for name, values in found.items()}
+                result.append({**mine[0], **middle, **ranges, "runs": len(mine)})
     return result
 
 
@@ -62,9 +66,17 @@ def table(rows: list[dict]) -> str:
     written = []
     for split in dict.fromkeys(row["split"] for row in rows):
         mine = [row for row in rows if row["split"] == split]
-        lines = ["| training data | IoU | PixAcc | runs |", "|---|---:|---:|---:|"]
+        lines = [
+            "| training data | IoU | of the runs | PixAcc | of the runs | runs |",
+            "|---|---:|---:|---:|---:|---:|",
+        ]
         lines += [
-            f"| {r['method']} | {100 * r['iou']:.2f} | {100 * r['pixel_accuracy']:.2f} | {r['runs']} |" for r in mine
+            f"| {r['method']} | {_figure(r, 'iou')} | {_figure(r, 'pixel_accuracy')} | {r['runs']} |" for r in mine
         ]
         written.append(f"**{split}**, {mine[0]['images']} pictures\n\n" + "\n".join(lines) + "\n")
     return "\n".join(written)
+
+
+def _figure(row: dict, name: str) -> str:
+    low, high = (100 * value for value in row[f"{name}_range"])
+    return f"{100 * row[name]:.2f} | {low:.2f} to {high:.2f}"

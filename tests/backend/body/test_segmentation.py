@@ -130,6 +130,7 @@ def test_measures_by_hand_and_the_median_of_runs() -> None:
     rows = [{"method": "Real", "split": "s", "images": 2, "iou": v, "pixel_accuracy": 1 - v} for v in (0.1, 0.5, 0.2)]
     (row,) = evaluate.medians(rows)
     assert (row["iou"], row["pixel_accuracy"], row["runs"]) == (0.2, 0.8, 3)
+    assert (row["iou_range"], row["pixel_accuracy_range"]) == ([0.1, 0.5], [0.5, 0.9])
 
 
 def test_a_network_learns_is_tuned_and_exported(shards: Path, tmp_path: Path) -> None:
