@@ -168,6 +168,13 @@ def test_tables_of_splits_have_the_measured_figures(what: str) -> None:
         )
 
 
+@pytest.mark.parametrize(("what", "module"), [("parts", "body.segmentation"), ("fields", "objects")])
+def test_tables_as_they_are_printed(what: str, module: str) -> None:
+    pytest.importorskip("torch")
+    table = importlib.import_module(f"backend.{module}.evaluate").table
+    assert table(json.loads(text_of(f"docs/results/{what}.json"))["rows"]) in text_of("docs/researchers.md")
+
+
 def test_readme_shows_rows_of_the_first_split() -> None:
     evaluate = pytest.importorskip("backend.shading.evaluate")
     rows = json.loads(text_of("docs/results/shading.json"))["rows"]
