@@ -18,6 +18,7 @@ import bpy
 import numpy as np
 
 from ..backend.protocol import Camera, PenumbraError
+from ..backend.rays.directions import RICS_DIRECTIONS
 from . import compat, node_trees, temporary
 
 ROWS = 512
@@ -31,7 +32,7 @@ def check(scene: bpy.types.Scene) -> None:
         raise PenumbraError(
             "The scene has no World and no Sun.", "Add one, use Light from Plate, or take the light from the plate."
         )
-    for image in node_trees.images(scene.world.node_tree) if scene.world and scene.world.use_nodes else ():
+    for image in node_trees.images(tree) if scene.world and (tree := _tree(scene.world)) else ():
         path = Path(bpy.path.abspath(image.filepath, library=image.library))
         if image.source == "FILE" and not image.packed_file and not image.is_dirty and not path.is_file():
             raise PenumbraError(
@@ -46,6 +47,8 @@ def leaves_out(scene: bpy.types.Scene) -> bool:
 
 def suns_of(depsgraph: bpy.types.Depsgraph, camera: Camera) -> list[dict[str, Any]]:
     """The evaluated Suns as a light probe of this camera has them, see `LightProbe.to_json`."""
+    if not any(isinstance(one, bpy.types.SunLight) for one in depsgraph.ids):
+        return []  # there may be very many instances to look through
     from_world = np.linalg.inv(camera.world_from_camera[:3, :3])
     found = []
     for instance in depsgraph.object_instances:
@@ -66,7 +69,7 @@ def irradiance(sun: bpy.types.SunLight) -> np.ndarray:
 def as_probe(suns: list[dict[str, Any]], camera: Camera) -> dict[str, Any]:
     """These Suns as a light probe whose sky is black, as its file has it."""
     return {
-        "radiance": np.zeros((62, 3)).tolist(),
+        "radiance": np.zeros(RICS_DIRECTIONS.shape).tolist(),
         "constant": [0.0, 0.0, 0.0],
         "suns": suns,
         "world_from_camera": camera.world_from_camera[:3, :3].tolist(),
@@ -89,7 +92,8 @@ class Panorama:
             temporary.render(self.stage, number, str(path))
             return path
         path, stamp = self.folder / "world.exr", self.folder / "world.txt"
-        look = "\n".join([str(tuple(world.color)), *(node_trees.values(world.node_tree) if world.use_nodes else ())])
+        tree = _tree(world)
+        look = "\n".join([str(tuple(world.color)), *(node_trees.values(tree) if tree else ())])
         if not (stamp.is_file() and stamp.read_text("utf-8") == look):
             stamp.unlink(missing_ok=True)
             temporary.render(self.stage, number, str(path))
@@ -150,4 +154,10 @@ def _look_all_around(stage: bpy.types.Scene) -> list[bpy.types.ID]:
 
 def _moves(world: bpy.types.World) -> bool:
     """Whether a World may look otherwise in another frame."""
-    return world.animation_data is not None or (world.use_nodes and node_trees.are_animated(world.node_tree))
+    tree = _tree(world)
+    return world.animation_data is not None or (tree is not None and node_trees.are_animated(tree))
+
+
+def _tree(world: bpy.types.World) -> bpy.types.NodeTree | None:
+    """The nodes that it shines by."""
+    return world.node_tree if world.use_nodes else None

@@ -83,10 +83,11 @@ def _networks(run: Path, stages: list[int]) -> Iterator[tuple[str, Reconstructor
 def _rows_of_shapes(folder: Path, options: argparse.Namespace, device: torch.device) -> list[dict]:
     """What fields can say of shapes (Tables 2 and 4). Runs of one category each are one method together."""
     found: dict[str, dict[str, dict[str, float]]] = {}
+    there = set(ObjectData([folder]).category)
     for run in options.runs:
         field, encoder = _field_of(run, device)
-        asked = tuple(options.categories) or _known_of(field, folder)
-        data = ObjectData([folder], asked)
+        known = tuple(category for category in field.config.categories if category in there)
+        data = ObjectData([folder], tuple(options.categories) or known)  # where none is known, all are new to it
         codes_of = evaluate.codes_by_fitting(field, data, options.steps)
         if options.what == "voxels":
             if encoder is None:
@@ -106,9 +107,3 @@ def _field_of(run: Path, device: torch.device) -> tuple[JointField, VoxelEncoder
     modules = {name: module.to(device).eval() for name, module in train.load_stage(run, 1).items()}
     field, encoder = cast(JointField, modules["field"]), modules["codes"]
     return field.requires_grad_(False), encoder if isinstance(encoder, VoxelEncoder) else None
-
-
-def _known_of(field: JointField, folder: Path) -> tuple[str, ...]:
-    """The categories of a folder that a field has learned; () where it has learned none, and all are new to it."""
-    there = set(ObjectData([folder]).category)
-    return tuple(category for category in field.config.categories if category in there)
