@@ -180,7 +180,7 @@ def reconstruct(found: list[Person], number: int, networks: Networks, focal: flo
     estimate = through(lens, estimate)
     if refine:
         others = np.max([p.mask for i, p in enumerate(found) if i != number] or [np.zeros_like(person.mask)], 0)
-        estimate = Refiner(BodyModel.load(coarse=True))(estimate, *evidence(seen, person, others), lens)
+        estimate = Refiner.load()(estimate, *evidence(seen, person, others), lens)
     place, turn = lens.places(estimate.camera)[0].numpy(), lens.turns[0].numpy()
     return Body(
         estimate.betas[0].numpy(),

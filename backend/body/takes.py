@@ -153,7 +153,7 @@ def perform(
     """The motion of one of the people. Raises PenumbraError where too little is seen of the person."""
     looks = _Looks.of(tracks, number, footage)
     estimates = through(looks.lens, looks.estimated(networks, lambda share: progress(0.3 * share)))
-    refiner = Refiner(BodyModel.load(coarse=True)) if refine else None
+    refiner = Refiner.load() if refine else None
     betas = _shape(looks, estimates, refiner)
     estimates = with_shape(estimates, betas, looks.lens)
     if refiner:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,13 +32,12 @@ def estimate(network: BodyNet, proxy: Tensor, begun: Estimate | None = None) -> 
     probability = outputs.voxels[-1][0].sigmoid().cpu().numpy()
     parts = outputs.part_voxels[-1][0].softmax(0).cpu().numpy() if outputs.part_voxels else None
     surface = extract(probability, parts)
-    fitter = Fitter(BodyModel.load(coarse=True), network.prior_mean.cpu(), network.prior_deviation.cpu())
+    fitter = Fitter.of(network, BodyModel.load(coarse=True))
     joints = joints_of(outputs)
     if begun is None:
         start = fitter.to_joints(joints)
     else:
         start = fitter.at(*(x[0].clone() for x in (begun.camera, begun.rotations, begun.betas)))
-        joints = replace(joints, rotations=start.rotations)
     fit = fitter.to_surface(start, surface, joints, len(probability))
     camera = fit.camera[None]
     corners = torch.from_numpy(surface.vertices)[None]

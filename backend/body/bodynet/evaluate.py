@@ -188,7 +188,7 @@ def by_lasor_and_surface(lasor: Lasor) -> Method:
     def method(fitter: Fitter, seen: Seen) -> Fit:
         found = by_lasor(lasor)(fitter, seen)
         start = fitter.at(found.camera, found.rotations, found.betas)
-        return by_surface(fitter, replace(seen, start=start, joints=replace(seen.joints, rotations=found.rotations)))
+        return by_surface(fitter, replace(seen, start=start))
 
     return method
 
@@ -218,7 +218,7 @@ def measure_fits(
     from the mean's in the same pose.
     """
     random, body, full = torch.Generator().manual_seed(seed), people.body, BodyModel.load()
-    fitter = Fitter(body, network.prior_mean, network.prior_deviation)
+    fitter = Fitter.of(network, body)
     errors: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in methods}
     extreme: list[float] = []
     for first in range(0, count, 8):

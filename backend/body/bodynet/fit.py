@@ -9,7 +9,7 @@ else it is found together with the body.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -18,10 +18,12 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from ..lasor.camera import to_pixels, weak_perspective
+from ..lasor.person import SHAPE, changed
 from ..lasor.raster import Silhouettes
 from ..model import KEYPOINTS, BodyModel
-from ..rotations import matrices_from_six, six_from_matrices
+from ..rotations import matrices_from_six
 from .bones import bone_lengths, rest_joints, scale_of
+from .network import BodyNet
 from .parts import PELVIS
 from .surface import Surface
 from .voxels import middle_depth, to_grid
@@ -30,11 +32,12 @@ from .voxels import middle_depth, to_grid
 JOINT_WEIGHT = 50.0
 SMPL_VERTICES = 6890
 FAR = 0.05  # metres: where a limb is missing from the volume, the body's must not fall into its trunk
-# From firm to loose, as SMPLify's: weights of the priors of pose and shape, in square metres, and the steps of each.
-STAGES = ((4e-4, 2e-4, 40), (1e-4, 5e-5, 40), (3e-5, 1e-5, 40))
-JOINT_STAGES = ((2e-3, 60), (2e-4, 80))
-SURE = 40.0  # how many times as firmly a fit stays near a first estimate of the pose as near the mean
-RATE = 0.03
+# From firm to loose, as SMPLify's: weights of the prior, in square metres, and the steps of each. The prior is the
+# square of how unlikely an error the whole change is, see `Lifter.spread`.
+STAGES = ((1e-3, 40), (4e-4, 60))
+JOINT_STAGES = ((2e-3, 60), (1e-3, 60))
+LOOSE = 1 / 400  # how firmly a fit stays near the mean pose, which is all that a network without a lifter begins with
+RATE, CHANGE_RATE = 0.03, 0.1  # of Adam: of the camera, and of the body in deviations
 CLOSE_PIXELS = 10.0  # of SMPLify's pictures of 256 pixels: the unit of w in SMPLify++
 JOINT_WEIGHT_PLUS = 100.0  # λ_j of SMPLify++
 
@@ -64,7 +67,7 @@ class Joints:
 
     place: (16, 3) x, y from 0 to 1 in the crop, y down, and metres behind the pelvis. flat: (16, 2) x, y likewise, of
     the 2D pose network. weight: (16,) in [0, 1]. rotations: (24, 3, 3) of a first estimate of the pose, where there is
-    one: fits begin with it, and stay near it rather than near the mean.
+    one, which fits begin with.
     """
 
     place: Tensor
@@ -79,12 +82,24 @@ class Joints:
 
 
 class Fitter:
-    """Fits one body at a time on the CPU."""
+    """Fits one body at a time on the CPU.
 
-    def __init__(self, body: BodyModel, prior_mean: Tensor, prior_deviation: Tensor) -> None:
-        """body: coarse. prior: (144,) six numbers of each rotation."""
+    spread: (82, 82) of what fits begin with, see `Lifter.spread`. firm: of the prior's weight.
+    """
+
+    def __init__(self, body: BodyModel, mean: Tensor, spread: Tensor, firm: float = LOOSE) -> None:
+        """body: coarse. mean: (24, 3, 3) of the rotations, for where there is no first estimate of a pose."""
         self.body, self.silhouettes = body, Silhouettes(body.faces)
-        self.mean, self.deviation = prior_mean.view(24, 6), prior_deviation.view(24, 6)
+        self.mean, self.spread, self.firm = mean, spread, firm
+
+    @classmethod
+    @torch.inference_mode(False)
+    def of(cls, network: BodyNet, body: BodyModel) -> Fitter:
+        """With a network's prior: its lifter's errors, or how poses are spread about their mean."""
+        mean = matrices_from_six(network.prior_mean.cpu().view(24, 6))
+        if network.lifted is not None:
+            return cls(body, mean, network.lifted.lifter.spread.cpu(), 1.0)
+        return cls(body, mean, spread_about_mean(network.prior_deviation.cpu()))
 
     @torch.inference_mode(False)
     def to_joints(self, joints: Joints, scale: float | None = None) -> Fit:
@@ -96,8 +111,7 @@ class Fitter:
             _, points = free.body(self.body)
             return _joint_energy(points, free, joints)
 
-        stages = [(pose, 0.0, steps) for pose, steps in JOINT_STAGES]
-        return self._descend(start, energy, stages, joints, scale, shape=False)
+        return self._descend(start, energy, JOINT_STAGES, scale, shape=False)
 
     @torch.inference_mode(False)
     def to_surface(self, start: Fit, surface: Surface, joints: Joints, volume: int, scale: float | None = None) -> Fit:
@@ -122,7 +136,7 @@ class Fitter:
             weight = JOINT_WEIGHT * len(joints.place) / SMPL_VERTICES
             return out + home + weight * _joint_energy(points, free, joints)
 
-        return self._descend(start, energy, STAGES, joints, scale)
+        return self._descend(start, energy, STAGES, scale)
 
     @torch.inference_mode(False)
     def to_outline(self, start: Fit, mask: np.ndarray, joints: Joints, scale: float | None = None) -> Fit:
@@ -146,7 +160,7 @@ class Fitter:
             deep = JOINT_WEIGHT_PLUS * _joint_energy(points, free, joints) * len(points[0])
             return ((weight * apart).sum() / metre**2 + deep + flat_joints / metre**2) / SMPL_VERTICES
 
-        return self._descend(start, energy, STAGES, joints, scale)
+        return self._descend(start, energy, STAGES, scale)
 
     def at(self, camera: Tensor, rotations: Tensor, betas: Tensor) -> Fit:
         """A body that is known already, as fits begin with it: (3,), (24, 3, 3), (10,)."""
@@ -163,7 +177,7 @@ class Fitter:
         )
         rotations = joints.rotations
         if rotations is None:
-            rotations = matrices_from_six(self.mean).clone()
+            rotations = self.mean.clone()
             rotations[0] = _turn(rest[_TRUNK], place[_TRUNK])
         vertices, posed = self.body(torch.zeros(1, 10), rotations[None])
         points = self.body.keypoints(vertices, posed, "bodynet16")[0]
@@ -175,79 +189,86 @@ class Fitter:
         self,
         start: Fit,
         energy: Callable[[_Free], Tensor],
-        stages: tuple | list,
-        joints: Joints,
+        stages: tuple[tuple[float, int], ...],
         scale: float | None,
         shape: bool = True,
     ) -> Fit:
-        """Adam through stages of (pose prior, shape prior, steps). The best by energy and the last stage's prior."""
-        free = _Free.of(start)
-        near, firm = self.mean, 1.0
-        if joints.rotations is not None:
-            near, firm = six_from_matrices(joints.rotations), SURE
+        """Adam through stages of (prior, steps). The best by energy and the last stage's prior."""
         if scale is not None:
-            with torch.no_grad():
-                free.size.fill_(float(np.log(scale)))
-        learned = [free.six, free.shift, free.middle] + ([] if scale is not None else [free.size])
-        groups = [{"params": learned, "lr": RATE}] + ([{"params": [free.betas], "lr": 3 * RATE}] if shape else [])
-        descent = torch.optim.Adam(groups)
-        last, total = stages[-1], sum(steps for *_, steps in stages)
+            start = replace(start, camera=torch.cat([start.camera.new_tensor([scale]), start.camera[1:]]))
+        free = _Free.of(start, self.spread, shape)
+        learned = [free.shift, free.middle] + ([] if scale is not None else [free.size])
+        rates = (RATE, CHANGE_RATE)
+        descent = torch.optim.Adam([{"params": learned}, {"params": [free.change]}])
+        last, total = stages[-1][0], sum(steps for _, steps in stages)
         best, least, begun = start, float("inf"), float("inf")
-        plan = [(pose, shape_prior) for pose, shape_prior, steps in stages for _ in range(steps)]
+        plan = [prior for prior, steps in stages for _ in range(steps)]
         for step in range(total + 1):
-            found, apart = energy(free), self._apart(free, near, firm, start.betas)
-            judged = float((found + last[0] * apart[0] + last[1] * apart[1]).detach())
+            found, apart = energy(free), self.firm * free.change.square().sum()
+            judged = float((found + last * apart).detach())
             begun = begun if step else judged
             if judged < least:
                 best, least = free.fit(judged, begun), judged
             if step == total:
                 break
-            for group, rate in zip(descent.param_groups, (RATE, 3 * RATE), strict=False):
+            for group, rate in zip(descent.param_groups, rates, strict=True):
                 group["lr"] = rate * (0.1 + 0.45 * (1 + np.cos(np.pi * step / total)))
             descent.zero_grad()
-            (found + plan[step][0] * apart[0] + plan[step][1] * apart[1]).backward()
+            (found + plan[step] * apart).backward()
             descent.step()
         return best
-
-    def _apart(self, free: _Free, near: Tensor, firm: float, betas: Tensor) -> tuple[Tensor, Tensor]:
-        """How far the pose is from `near` (24, 6), save the pelvis, and the shape from `betas`: square deviations."""
-        pose = ((free.six - near) / self.deviation)[1:].square().mean()
-        return firm * pose, (free.betas - betas).square().mean()
 
 
 @dataclass(frozen=True)
 class _Free:
-    """What a fit may change. size: the logarithm of the camera's scale."""
+    """What a fit may change. change: (82,) of the body that it begins with, in the directions of `spread`. size: the
+    logarithm of the camera's scale. shape: whether betas change.
+    """
 
-    six: Tensor
-    betas: Tensor
+    begun: Fit
+    spread: Tensor
+    shape: bool
+    change: Tensor
     size: Tensor
     shift: Tensor
     middle: Tensor
 
     @classmethod
-    def of(cls, fit: Fit) -> _Free:
-        numbers = (
-            six_from_matrices(fit.rotations),
-            fit.betas,
-            fit.camera[0].log(),
-            fit.camera[1:],
-            torch.tensor(fit.middle),
-        )
-        return cls(*(x.detach().clone().requires_grad_() for x in numbers))
+    def of(cls, fit: Fit, spread: Tensor, shape: bool) -> _Free:
+        begun = replace(fit, rotations=fit.rotations.detach().clone(), betas=fit.betas.detach().clone())
+        numbers = (torch.zeros(len(spread)), fit.camera[0].log(), fit.camera[1:], torch.tensor(fit.middle))
+        return cls(begun, spread, shape, *(x.detach().clone().requires_grad_() for x in numbers))
 
     @property
     def camera(self) -> Tensor:
         return torch.cat([self.size.exp()[None], self.shift])
 
+    @property
+    def person(self) -> tuple[Tensor, Tensor]:
+        """Rotations (24, 3, 3) and betas (10,)."""
+        rotations, betas = changed(self.begun.rotations, self.begun.betas, self.change, self.spread)
+        return rotations, betas if self.shape else self.begun.betas
+
     def body(self, model: BodyModel) -> tuple[Tensor, Tensor]:
         """Vertices (1, V, 3) and 16 joints (1, 16, 3), metres."""
-        vertices, joints = model(self.betas[None], matrices_from_six(self.six)[None])
+        rotations, betas = self.person
+        vertices, joints = model(betas[None], rotations[None])
         return vertices, model.keypoints(vertices, joints, "bodynet16")
 
+    @torch.no_grad()
     def fit(self, energy: float, begun: float) -> Fit:
-        camera, six, betas = (x.detach().clone() for x in (self.camera, self.six, self.betas))
-        return Fit(camera, matrices_from_six(six), betas, float(self.middle.detach()), energy, begun)
+        rotations, betas = self.person
+        return Fit(self.camera.clone(), rotations, betas, float(self.middle), energy, begun)
+
+
+def spread_about_mean(deviation: Tensor) -> Tensor:
+    """(82, 82) as `Lifter.spread`, of poses whose rotations, six numbers each, have a deviation (144,) each by itself.
+
+    The pelvis may turn any way.
+    """
+    turns = deviation.view(24, 6).mean(1, keepdim=True).expand(-1, 3).clone()
+    turns[0] = 1
+    return torch.diag(torch.cat([turns.flatten(), torch.ones(SHAPE)]))
 
 
 def _robust(apart: Tensor) -> Tensor:

@@ -48,9 +48,9 @@ def by_network(network: Lasor) -> Method:
 
 
 def by_refinement(network: Lasor) -> Method:
-    """The network's estimate, fitted through the known lens to what the proxy shows; that something is before the
-    person is not known."""
-    refiner = Refiner(BodyModel.load(coarse=True))
+    """The network's estimate, fitted through the known lens to what the proxy shows, the outline of a body; that
+    something is before the person is not known."""
+    refiner = Refiner.load(clothed=False)
 
     def method(batch: Batch) -> tuple[Estimate, Projection]:
         start = through(batch.lens, network(batch.proxy))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..model import BodyModel
 from .camera import weak_perspective
-from .person import CAMERA, NUMBERS, SHAPE, estimate_of
+from .person import CAMERA, NUMBERS, SHAPE, TURNS, estimate_of
 from .proxy import KEYPOINTS
 
 BLOCKS = 3
@@ -43,9 +43,13 @@ class Lifter(nn.Module):
     that is learnt, as Song et al. 2020 fit bodies).
 
     mean: (154,) pose and shape that it begins with.
+    spread: (82, 82) a root of its errors' mean products, lower triangular, measured once it has learnt: times
+        independent numbers of variance 1, what its answers lack, as rotations of the 24 joints about their own axes,
+        axis-angle in radians, and 10 betas.
     """
 
     mean: Tensor
+    spread: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -55,6 +59,7 @@ class Lifter(nn.Module):
         nn.init.zeros_(self.head.bias)
         identity = torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(24)
         self.register_buffer("mean", torch.cat([identity, torch.zeros(SHAPE)]))
+        self.register_buffer("spread", torch.eye(TURNS + SHAPE))
         self.body = BodyModel.load(coarse=True).landmarks_only()
 
     def forward(self, points: Tensor, found: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from ...training import Learner, MuonAndAdam, RunPlan, read_checkpoint
 from ...weights import save_model
 from ..metrics import pa_mpjpe
 from ..model import BodyModel
+from ..rotations import axis_angles
 from .camera import from_pixels, perspective, weak_perspective
 from .lifter import Lifter
 from .network import BUNDLED, LasorConfig
@@ -32,6 +33,7 @@ NAME = "points"  # of the run in its folder
 WEIGHTS = {"joints3d": 1.0, "pose": 0.2, "shape": 0.01, "joints2d": 0.3}
 PASSED = (0.3, 0.6, 1.0)  # weights of the losses of the lifter's answers, the last one last
 REPORTED = 2000  # people
+MEASURED, AT_ONCE = 10000, 500  # people on whom the errors are measured
 GRADED = Synthesis(graded=True)
 CONDITIONS = {"exact": Synthesis().clear(), "a detector's": GRADED}
 
@@ -154,6 +156,7 @@ class Trainer(Learner):
         people = People(copy.deepcopy(self.people.body).cpu(), unseen)
 
         def report() -> dict[str, Any]:
+            measure_errors(self.average, self.people)
             self.save()
             return {"tested": {name: self._tested(people, plan) for name, plan in CONDITIONS.items()}}
 
@@ -185,6 +188,23 @@ def trained(folder: Path, width: int) -> dict[str, Tensor]:
     return {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
 
 
+@torch.no_grad()
+def lacks(lifter: Lifter, people: People, count: int, random: torch.Generator) -> Tensor:
+    """(count, 82) what answers lack: rotations of the joints about their own axes, axis-angle, and betas."""
+    drawn = people.sparse(count, GRADED, random)
+    told = estimate_of(lifter(drawn.points, drawn.found))
+    turns = axis_angles(told.rotations.mT @ drawn.rotations).flatten(1)
+    return torch.cat([turns, drawn.betas - told.betas], 1)
+
+
+def measure_errors(lifter: Lifter, people: People) -> None:
+    """Set `Lifter.spread`."""
+    random = torch.Generator(people.device).manual_seed(3)
+    lack = torch.cat([lacks(lifter, people, AT_ONCE, random) for _ in range(MEASURED // AT_ONCE)]).double()
+    products = lack.T @ lack / len(lack) + 1e-4 * torch.eye(lack.shape[1]).to(lack)
+    lifter.spread.copy_(torch.linalg.cholesky(products))
+
+
 def export(folder: Path, target: Path) -> None:
     """Write the averaged weights that the run in `folder` has left, and their card.
 
@@ -208,6 +228,7 @@ the body in `assets/body`. Licence: GPL-3.0-or-later.
   half of the first two, legs of one pose with the trunk of another.
 * Muon for the hidden matrices, Adam for the rest, learning rate {plan["rate"]:g} falling along a cosine; the weights
   are a moving average ({plan["average"]:g}).
+* Its errors, for refinement, were measured on {MEASURED} people of the same kind.
 * Losses: {json.dumps(WEIGHTS)}; of the answers one after another: {list(PASSED)}.
 * Synthesis: {json.dumps(plan["synthesis"])}
 * Width: {width}

@@ -15,6 +15,7 @@ from ..rotations import matrices_from_six, rotation_matrices, six_from_matrices
 from .camera import Lens, likeness, weak_perspective
 
 CAMERA, POSE, SHAPE = 3, 24 * 6, 10
+TURNS = 24 * 3
 NUMBERS = CAMERA + POSE + SHAPE
 FIRST_CAMERA = (0.9, 0.0, 0.0)
 
@@ -40,6 +41,12 @@ def mean_numbers(poses: np.ndarray, body: BodyModel) -> Tensor:
     rotations[0] = torch.eye(3)
     betas = torch.from_numpy(body.body.shape_range()[0])
     return torch.cat([torch.tensor(FIRST_CAMERA), six_from_matrices(rotations).flatten(), betas.float()])
+
+
+def changed(rotations: Tensor, betas: Tensor, change: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotations (…, 24, 3, 3) and betas (…, 10) after a change (…, 82) in the directions of a `Lifter.spread`."""
+    turned, grown = (change @ spread.T).tensor_split([TURNS], -1)
+    return rotations @ rotation_matrices(turned.unflatten(-1, (-1, 3))), betas + grown
 
 
 @torch.no_grad()

@@ -3,30 +3,52 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from math import cos, pi
+from typing import cast
+
 import torch
 from torch import Tensor
 
+from ...weights import load_model
 from ..model import BodyModel
-from ..rotations import matrices_from_six, six_from_matrices
 from .camera import Projection, from_pixels, to_pixels, weak_perspective
-from .person import Estimate
+from .lifter import Lifter
+from .person import TURNS, Estimate, changed
 from .proxy import SIZE
 from .raster import Silhouettes
 from .synthesis import TARGET
 
 STEPS = 40
-RATE = 0.01
+CAMERA_RATE, RATE, LAST = 0.01, 0.05, 0.1  # of Adam, falling along a cosine to this share of it
 SOFTNESS = 1.0  # pixels of 128
 # Of the energy: keypoints as the mean absolute distance in the crop's half-sides, silhouette as the mean square of what
-# differs; and what keeps the body near the regressor's, as means of squares.
-KEYPOINTS, SILHOUETTE, POSE, SHAPE = 1.0, 4.0, 20.0, 0.05
+# differs; and, for what keeps the body near the estimate, the square of how unlikely an error it would have been.
+KEYPOINTS, SILHOUETTE, NEAR = 1.0, 4.0, 0.002
+CLOTHED = 0.3  # of the shapes' spread: what an outline adds to a body is clothes as well
 
 
 class Refiner:
-    """Fits batches of estimates on the device of `body`, a coarse body model."""
+    """Fits batches of estimates on the device of `body`, a coarse body model.
 
-    def __init__(self, body: BodyModel) -> None:
-        self.body, self.silhouettes = body, Silhouettes(body.faces)
+    spread: (82, 82) of the estimates' errors, see `Lifter.spread`: what is changed, is changed in their directions and
+    by their lengths, so that limbs give way where keypoints tell them least, and together.
+    """
+
+    def __init__(self, body: BodyModel, spread: Tensor) -> None:
+        self.body, self.spread, self.silhouettes = body, spread, Silhouettes(body.faces)
+
+    @classmethod
+    @lru_cache(maxsize=2)
+    def load(cls, clothed: bool = True) -> Refiner:
+        """With the errors of the bundled lifter, with which all estimates begin. clothed: as people in photographs are.
+
+        Raises PenumbraError where the lifter is missing or damaged.
+        """
+        spread = cast(Lifter, load_model("lifter")[0]).spread
+        if clothed:
+            spread[TURNS:] *= CLOTHED
+        return cls(BodyModel.load(coarse=True), spread)
 
     def energy(
         self,
@@ -61,29 +83,37 @@ class Refiner:
         steps: int = STEPS,
         keep_shape: bool = False,
     ) -> Estimate:
-        """The estimate of least energy met in `steps` steps of Adam; that of the start where none was less.
+        """The likeliest estimate met in `steps` steps of Adam: what it explains better than the start weighs more than
+        how far it is from it, so that its energy is no greater.
 
         keep_shape: fit camera and pose alone.
         """
-        begun = six_from_matrices(start.rotations)
-        free = [x.detach().clone().requires_grad_() for x in (start.camera, begun, start.betas)]
-        shape_rate = 0 if keep_shape else 5 * RATE
-        descent = torch.optim.Adam([{"params": free[:2], "lr": RATE}, {"params": free[2:], "lr": shape_rate}])
-        seen = (points, confidence, mask, unknown, project)
-        best, least = [x.detach().clone() for x in free], torch.full_like(start.camera[:, 0], torch.inf)
+        camera = start.camera.detach().clone().requires_grad_()
+        change = camera.new_zeros(len(camera), len(self.spread), requires_grad=True)
+        rates = [{"params": [camera], "lr": CAMERA_RATE}, {"params": [change], "lr": RATE}]
+        descent = torch.optim.Adam(rates, betas=(0.9, 0.99))
+        falling = torch.optim.lr_scheduler.LambdaLR(
+            descent, lambda step: LAST + (1 - LAST) * (1 + cos(pi * step / steps)) / 2
+        )
+        best, least = start, torch.full_like(start.camera[:, 0], torch.inf)
         for step in range(steps + 1):
-            camera, six, betas = free
-            energy = self.energy(Estimate(camera, matrices_from_six(six), betas), *seen)
-            with torch.no_grad():
-                better = energy < least
-                least = torch.where(better, energy, least)
-                for kept, now in zip(best, free, strict=True):
-                    kept[better] = now[better]
+            rotations, betas = changed(start.rotations, start.betas, change, self.spread)
+            now = Estimate(camera, rotations, start.betas if keep_shape else betas)
+            cost = self.energy(now, points, confidence, mask, unknown, project) + NEAR * change.square().sum(1)
+            better = cost.detach() < least
+            best, least = _chosen(better, now, best), torch.where(better, cost.detach(), least)
             if step == steps:
                 break
-            near = POSE * (six - begun).square().mean((1, 2)) + SHAPE * (betas - start.betas).square().mean(1)
             descent.zero_grad()
-            (energy + near).sum().backward()
+            cost.sum().backward()
             descent.step()
-        camera, six, betas = best
-        return Estimate(camera, matrices_from_six(six), betas)
+            falling.step()
+        return best
+
+
+@torch.no_grad()
+def _chosen(rows: Tensor, one: Estimate, other: Estimate) -> Estimate:
+    """`one` in these rows (B,) bool, `other` elsewhere."""
+    camera = torch.where(rows[:, None], one.camera, other.camera)
+    rotations = torch.where(rows[:, None, None, None], one.rotations, other.rotations)
+    return Estimate(camera, rotations, torch.where(rows[:, None], one.betas, other.betas))

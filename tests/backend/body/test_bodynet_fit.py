@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From voxels back to a surface with parts, and to a body that fits them (equation 6, appendix D)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import trimesh
 
 from backend.body.bodynet.evaluate import CONDITIONS, FIT_COLUMNS, by_joints, by_outline, by_surface, measure_fits
-from backend.body.bodynet.fit import Fit, Fitter, Joints
+from backend.body.bodynet.fit import Fit, Fitter, Joints, spread_about_mean
 from backend.body.bodynet.heatmaps import heatmaps2d, heatmaps3d
 from backend.body.bodynet.network import BUNDLED, BodyNet, Outputs
 from backend.body.bodynet.parts import PARTS6, PELVIS
@@ -17,7 +19,7 @@ from backend.body.bodynet.train import front_rotations
 from backend.body.lasor.synthesis import Synthesis
 from backend.body.model import BodyModel
 from backend.body.poses import limit_poses, pose_bank
-from backend.body.rotations import rotation_matrices, six_from_matrices
+from backend.body.rotations import matrices_from_six, rotation_matrices, six_from_matrices
 from backend.protocol import PenumbraError
 
 PART = {name: 1 + k for k, name in enumerate(PARTS6)}
@@ -26,7 +28,7 @@ PART = {name: 1 + k for k, name in enumerate(PARTS6)}
 @pytest.fixture(scope="module")
 def fitter(body) -> Fitter:
     six = six_from_matrices(front_rotations(pose_bank([], 300, 0))).flatten(1)
-    return Fitter(body, six.mean(0), six.std(0).clamp(min=0.02))
+    return Fitter(body, matrices_from_six(six.mean(0).view(24, 6)), spread_about_mean(six.std(0).clamp(min=0.02)))
 
 
 def person(body: BodyModel, shape: tuple[float, ...] = (1.5, -1.0, 0.8)) -> Truth:
@@ -151,10 +153,10 @@ class People(ProxySynthesizer):
 
 
 class KnowsAll(BodyNet):
-    """A BodyNet that says what is true of the last batch."""
+    """A BodyNet that says what is true of the last batch; it has no lifter."""
 
     def __init__(self, people: People) -> None:
-        super().__init__(BUNDLED)
+        super().__init__(replace(BUNDLED, lifter=0))
         self.people = people
 
     def forward(self, image: torch.Tensor) -> Outputs:

@@ -14,7 +14,7 @@ from backend.body.lasor.camera import Lens, from_pixels, perspective, to_pixels,
 from backend.body.lasor.lifter import Lifter
 from backend.body.lasor.losses import WEIGHTS, Losses
 from backend.body.lasor.network import Lasor, LasorConfig
-from backend.body.lasor.person import Estimate, estimate_of
+from backend.body.lasor.person import Estimate, changed, estimate_of
 from backend.body.lasor.synthesis import Batch, Synthesis, Synthesizer
 from backend.body.model import KEYPOINTS, BodyModel
 from backend.body.poses import builtin_poses, crossed, limit_poses, pose_bank
@@ -286,6 +286,26 @@ def test_the_bundled_lifter_corrects_its_answers(body):
             flat = weak_perspective(few.keypoints(*few(person.betas, person.rotations)), person.camera)
             away.append((flat - drawn.exact).norm(dim=2).mean().item())
     assert away[2] < away[1] < 0.7 * away[0]
+
+
+def test_the_bundled_lifters_errors_are_spread_as_it_says(body):
+    lifter, people = load_model("lifter")[0], lifting.People(body.landmarks_only(), pose_bank([], 300, 0, test=True))
+    lack = lifting.lacks(lifter, people, 500, torch.Generator().manual_seed(5))
+    likely, turned = (torch.linalg.solve(x, lack.T).square().sum(0).mean() for x in (lifter.spread, lifter.spread.T))
+    assert 40 < likely < 110  # of 82 numbers of variance 1
+    assert turned > 2 * likely
+
+
+def test_a_change_by_what_is_lacking_gives_the_truth(body):
+    lifter, people = load_model("lifter")[0], lifting.People(body.landmarks_only(), limit_poses(50, 5))
+    drawn = people.sparse(20, lifting.GRADED, torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        told = estimate_of(lifter(drawn.points, drawn.found))
+    lack = lifting.lacks(lifter, people, 20, torch.Generator().manual_seed(7))
+    change = torch.linalg.solve(lifter.spread, lack.T).T
+    rotations, betas = changed(told.rotations, told.betas, change, lifter.spread)
+    torch.testing.assert_close(rotations, drawn.rotations, atol=1e-4, rtol=0)
+    torch.testing.assert_close(betas, drawn.betas, atol=1e-4, rtol=0)
 
 
 def test_bodies_of_landmarks_have_the_same_keypoints(body):

@@ -8,14 +8,13 @@ from backend.body.lasor.camera import to_pixels, weak_perspective
 from backend.body.lasor.person import Estimate
 from backend.body.lasor.raster import coverage
 from backend.body.lasor.refine import Refiner
-from backend.body.model import BodyModel
 from backend.body.poses import limit_poses
 from backend.body.rotations import rotation_matrices
 
 
 @pytest.fixture(scope="module")
 def refiner() -> Refiner:
-    return Refiner(BodyModel.load(coarse=True))
+    return Refiner.load()
 
 
 def person(refiner: Refiner) -> tuple[Estimate, tuple[torch.Tensor, ...]]:
