@@ -20,6 +20,7 @@ from torch import Tensor
 from ..lasor.camera import to_pixels, weak_perspective
 from ..lasor.person import SHAPE, changed
 from ..lasor.raster import Silhouettes
+from ..lasor.refine import fallen
 from ..model import KEYPOINTS, BodyModel
 from ..rotations import matrices_from_six
 from .bones import bone_lengths, rest_joints, scale_of
@@ -198,9 +199,10 @@ class Fitter:
             start = replace(start, camera=torch.cat([start.camera.new_tensor([scale]), start.camera[1:]]))
         free = _Free.of(start, self.spread, shape)
         learned = [free.shift, free.middle] + ([] if scale is not None else [free.size])
-        rates = (RATE, CHANGE_RATE)
-        descent = torch.optim.Adam([{"params": learned}, {"params": [free.change]}])
         last, total = stages[-1][0], sum(steps for _, steps in stages)
+        rates = [{"params": learned, "lr": RATE}, {"params": [free.change], "lr": CHANGE_RATE}]
+        descent = torch.optim.Adam(rates)
+        falling = torch.optim.lr_scheduler.LambdaLR(descent, lambda step: fallen(step / total))
         best, least, begun = start, float("inf"), float("inf")
         plan = [prior for prior, steps in stages for _ in range(steps)]
         for step in range(total + 1):
@@ -211,11 +213,10 @@ class Fitter:
                 best, least = free.fit(judged, begun), judged
             if step == total:
                 break
-            for group, rate in zip(descent.param_groups, rates, strict=True):
-                group["lr"] = rate * (0.1 + 0.45 * (1 + np.cos(np.pi * step / total)))
             descent.zero_grad()
             (found + plan[step] * apart).backward()
             descent.step()
+            falling.step()
         return best
 
 

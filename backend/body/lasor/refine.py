@@ -20,7 +20,7 @@ from .raster import Silhouettes
 from .synthesis import TARGET
 
 STEPS = 40
-CAMERA_RATE, RATE, LAST = 0.01, 0.05, 0.1  # of Adam, falling along a cosine to this share of it
+CAMERA_RATE, RATE, LAST = 0.01, 0.05, 0.1  # of Adam, and the share of them that is left at the end
 SOFTNESS = 1.0  # pixels of 128
 # Of the energy: keypoints as the mean absolute distance in the crop's half-sides, silhouette as the mean square of what
 # differs; and, for what keeps the body near the estimate, the square of how unlikely an error it would have been.
@@ -92,9 +92,7 @@ class Refiner:
         change = camera.new_zeros(len(camera), len(self.spread), requires_grad=True)
         rates = [{"params": [camera], "lr": CAMERA_RATE}, {"params": [change], "lr": RATE}]
         descent = torch.optim.Adam(rates, betas=(0.9, 0.99))
-        falling = torch.optim.lr_scheduler.LambdaLR(
-            descent, lambda step: LAST + (1 - LAST) * (1 + cos(pi * step / steps)) / 2
-        )
+        falling = torch.optim.lr_scheduler.LambdaLR(descent, lambda step: fallen(step / steps))
         best, least = start, torch.full_like(start.camera[:, 0], torch.inf)
         for step in range(steps + 1):
             rotations, betas = changed(start.rotations, start.betas, change, self.spread)
@@ -109,6 +107,11 @@ class Refiner:
             descent.step()
             falling.step()
         return best
+
+
+def fallen(done: float) -> float:
+    """What is left of a fit's rates after this share of its steps: a cosine, down to `LAST`."""
+    return LAST + (1 - LAST) * (1 + cos(pi * done)) / 2
 
 
 @torch.no_grad()
