@@ -8,7 +8,7 @@ so a shard holds up to N tuples. Images are square, row 0 on top; camera space i
   object, shadow, background_object, background_shadow (N, S, S) uint8 masks;
   points (N, S, S, 3) float16 metres, camera space; valid (N, S, S) bool;
   ratio (N, S, S, 3) float16 linear light with over light without the object's shadow; 1 on the object;
-  light (N, 3) float32 unit, toward the dominant light, camera space; trusted (N,) bool, whether it is worth learning;
+  light (N, 3) float32 unit, toward what casts the shadow, camera space; trusted (N,) bool, if worth learning;
   projection, world_from_camera (N, 4, 4) float64, world +z up; bos (N,) bool; name (N,) str.
 """
 

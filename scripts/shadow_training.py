@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the shadow networks: ``scripts/train.py shadow --stage 1|2|3 --data DIR… --out DIR --minutes M``.
+"""Trains the shadow networks: ``scripts/train.py shadow --stage 1|2|3|4 --data DIR… --out DIR --minutes M``.
 
-Stage 1 trains light and mask, stage 2 their confidences, stage 3 the generator. Stages 2 and 3 take the predictors that
-stages 1 and 2 exported. A folder of --data is one of our shards or one in DESOBAv2's layout.
+Stage 1 trains light and mask, stage 2 their confidences, stage 3 the generator, stage 4 the search for the light, which
+takes over from stage 1's answer. All but the first take the predictors that another one exported. A folder of --data is
+one of our shards or one in DESOBAv2's layout.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from backend.shadow.networks import ShadowPredictors
 from backend.shadow.tuples import DESOBA, Desoba, Shards
 from scripts import run_options
 
-RATES = {1: 4e-4, 2: 4e-4, 3: 2e-4}
+RATES = {1: 4e-4, 2: 4e-4, 3: 2e-4, 4: 2e-3}
 PAPER_RATE = 1e-5  # as SGDiffusion has it; the paper's is lost
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=shadow)
-    parser.add_argument("--stage", type=int, choices=(1, 2, 3), required=True)
+    parser.add_argument("--stage", type=int, choices=(1, 2, 3, 4), required=True)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of shards, or DESOBAv2's")
     run_options.add(parser)
-    parser.add_argument("--predictors", type=Path, help="weights of the stage before, for stages 2 and 3")
+    parser.add_argument("--predictors", type=Path, help="weights of the stage before; what stage 1 begins with, if any")
+    parser.add_argument("--generator", type=Path, help="weights that stage 3's small model begins with")
     parser.add_argument("--stable-diffusion", type=Path, help="stage 3 on this folder instead of the small model")
     parser.add_argument("--size", type=int, help="pixels a side (128, or 512 on Stable Diffusion)")
     parser.add_argument("--batch", type=int, default=8, help="examples; of stage 1's, masks learn from four")
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def shadow(options: argparse.Namespace) -> None:
     """Train one stage of the shadow networks, or go on training it; write its weights where --export says."""
     from backend.shadow import train  # these import diffusers, which takes seconds
+    from backend.shadow.generated import load_generator
     from backend.shadow.generator import GeneratorConfig, ShadowGenerator
 
     generator = None
@@ -59,6 +62,8 @@ def shadow(options: argparse.Namespace) -> None:
         size, rate = options.size or 512, options.rate or PAPER_RATE
         config = GeneratorConfig(size=size, token_width=128, post=32, without=tuple(options.without))
         generator = ShadowGenerator.on_stable_diffusion(options.stable_diffusion, config)
+    elif options.stage == 3 and options.generator:
+        generator = load_generator(options.generator).train()
     elif options.stage == 3:
         generator = ShadowGenerator.small(GeneratorConfig(size=size, without=tuple(options.without)))
     plan = train.Plan(
@@ -84,7 +89,9 @@ def _predictors(options: argparse.Namespace) -> ShadowPredictors:
         raise PenumbraError(
             f"Stage {options.stage} needs predictors.", "Give --predictors what the stage before wrote."
         )
-    return cast(ShadowPredictors, weights.load_model(options.predictors.name, options.predictors.parent)[0])
+    loaded = weights.load_model(options.predictors.name, options.predictors.parent)[0]
+    predictors = cast(ShadowPredictors, loaded)
+    return predictors.searching() if options.stage == 4 else predictors
 
 
 def _data(folder: Path, size: int) -> Shards | Desoba:

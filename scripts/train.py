@@ -7,7 +7,7 @@
 ``scripts/train.py lasor --motions DIR… --out DIR --minutes M [--export DIR]``
 ``scripts/train.py bodynet --stage 1|2|3|4|5|6 --motions DIR… --out DIR --minutes M [--export DIR]``
 ``scripts/train.py parts --kind surreal|synth|real|fsitting|up --data DIR… --out DIR --steps N [--export DIR]``
-``scripts/train.py shadow --stage 1|2|3 --data DIR… --out DIR --minutes M [--predictors DIR] [--export DIR]``
+``scripts/train.py shadow --stage 1|2|3|4 --data DIR… --out DIR --minutes M [--predictors DIR] [--export DIR]``
 """
 
 from __future__ import annotations

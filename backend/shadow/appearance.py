@@ -25,8 +25,9 @@ from ..shading.panorama import LUMINANCE
 from ..shading.probe import LightProbe
 from ..weights import WEIGHTS
 from . import generated, tone
-from .combined_light import combined
+from .combined_light import casting_light, combined
 from .generator import Conditions, ShadowGenerator
+from .hints import UNSHADED
 from .networks import SEEN, ShadowPredictors
 from .pointmap import PointMap, of_scene
 
@@ -73,9 +74,13 @@ class Scene:
 
 
 def agreed_light(networks: Networks, scene: Scene, probe: LightProbe) -> LightProbe:
-    """The probe, combined with the light that the networks predict from the whole frame."""
+    """The probe, combined with the light that the networks predict from the whole frame.
+
+    They see the characters grey: these are shaded by the probe, which would find itself confirmed.
+    """
     box = (0, 0, scene.camera.width, scene.camera.height)
-    seen = generated.observe(networks.predictors, scene.composite, scene.alpha, scene.points(box, SEEN), SEEN)
+    picture = scene.composite + scene.alpha[..., None] * (UNSHADED - scene.composite)
+    seen = generated.observe(networks.predictors, picture, scene.alpha, scene.points(box, SEEN), SEEN)
     return combined(probe, seen.light[0].double().numpy(), float(seen.light_quality[0]))
 
 
@@ -159,7 +164,7 @@ def _drawn(
     taken = np.clip(1 - traced[prior > 0.9].mean(0), 0, 1)
     small, log = (cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in (prior, np.log(traced)))
     picture, alpha = (image[part] for image in (scene.composite, scene.alpha))
-    light = probe.dominant_direction
+    light, _ = casting_light(probe)
     seen = generated.observe(networks.predictors, picture, alpha, scene.points(box, size), size, light)
     seen = dataclasses.replace(
         seen,

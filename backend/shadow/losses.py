@@ -9,6 +9,7 @@ from torch import Tensor
 
 LIGHT_SCALE = 0.15  # τ_q of the light's error 1 − cos, 32°: the paper's is lost
 MASK_SCALE = 0.6  # of the mask's Dice error
+SHARP = 25.0  # concentration of the likelihood around a true light; 11°
 MARGIN = 0.05  # by which the better of two samples should score higher
 RANKING = 1.0  # weight beside Smooth-L1
 
@@ -16,6 +17,17 @@ RANKING = 1.0  # weight beside Smooth-L1
 def light_loss(predicted: Tensor, true: Tensor, known: Tensor) -> Tensor:
     """Mean of 1 − cos over the samples whose light is known. (B, 3) unit, (B, 3) unit, (B,) 0 or 1."""
     return ((1 - (predicted * true).sum(1)) * known).sum() / known.sum().clamp(min=1)
+
+
+def search_loss(logits: Tensor, directions: Tensor, true: Tensor, known: Tensor) -> Tensor:
+    """Mean cross-entropy of the directions' (B, K, 3) scores (B, K), over the samples whose light (B, 3) is known.
+
+    Likely are those around the true one; less the least that it can be.
+    """
+    aside = torch.einsum("bkc,bc->bk", directions, true) - 1
+    likely = (SHARP * aside).softmax(1)
+    lost = F.kl_div(logits.log_softmax(1), likely, reduction="none").sum(1)
+    return (lost * known).sum() / known.sum().clamp(min=1)
 
 
 def dice_error(mask: Tensor, true: Tensor) -> Tensor:

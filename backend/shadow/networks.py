@@ -7,19 +7,18 @@ All see the hint stack H: the composite (3, display-encoded, −1…1), the obje
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..shading.panorama import LUMINANCE
 from ..weights import NetworkConfig
+from .hints import HINT, SURFACE, hint, surface
+from .light_search import LightSearch
 from .prior import SIDE, soft_prior
 
-HINT = 7
-SURFACE = 6
 SEEN = 128  # pixels a side that the predictors see, whatever the generator's are
 CUES = 4
 FEATURE = 256  # of the light predictor, which the quality estimator reads
@@ -30,7 +29,8 @@ class PredictorConfig(NetworkConfig):
     """depths, widths: of the ConvNeXt. coarse, fine: channels of the mask correctors. quality: of its encoder.
 
     surface: whether the light predictor sees beside H what a light's direction can be read from without learning
-    geometry first, see `surface` (ours). The default is the paper's: ConvNeXt-Small, a 64-channel quality encoder.
+    geometry first, see `surface`, and search: whether a direction is looked for where it has named one, see
+    `light_search` (both ours). The default is the paper's: ConvNeXt-Small, a 64-channel quality encoder.
     """
 
     depths: tuple[int, ...] = (3, 3, 27, 3)
@@ -39,21 +39,10 @@ class PredictorConfig(NetworkConfig):
     fine: int = 48
     quality: int = 64
     surface: bool = False
+    search: bool = False
 
 
 BUNDLED = PredictorConfig(depths=(2, 2, 5, 2), widths=(32, 64, 128, 192), coarse=32, fine=16, surface=True)
-
-
-def hint(composite: Tensor, mask: Tensor, points: Tensor, valid: Tensor) -> Tensor:
-    """(B, 7, H, W) H of a composite (B, 3, H, W) in [0, 1], mask and valid (B, 1, H, W) and points (B, 3, H, W) metres.
-
-    Points are divided by the object's mean distance, since a picture tells no unit of length, and bent by asinh, since
-    a street is a hundred times as long as what stands in it; 0 where there is none.
-    """
-    on = mask * valid
-    distance = (points.norm(dim=1, keepdim=True) * on).sum((2, 3), keepdim=True) / on.sum((2, 3), keepdim=True).clamp(1)
-    scaled = torch.asinh(points / distance.clamp(min=1e-3)) * valid
-    return torch.cat([composite * 2 - 1, mask, scaled], 1)
 
 
 class _Norm(nn.LayerNorm):
@@ -79,31 +68,6 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.scale * self.body(x)
-
-
-def surface(h: Tensor) -> Tensor:
-    """(B, 6, H, W) of H: unit normals of its point map, camera space, and the same times the picture's luminance.
-
-    0 where a pixel has no point. Of the neighbours on either side the nearer one tells the slope, as at an object's
-    outline the other one is of something behind.
-    """
-    valid = (h[:, 4:] != 0).any(1, keepdim=True)
-    points = h[:, 4:].float().sinh()  # undoes the bending of `hint`
-    normal = torch.linalg.cross(_slope(points, valid, 2), _slope(points, valid, 3), dim=1)
-    normal = F.normalize(normal, dim=1) * valid
-    luminance = torch.einsum("bchw,c->bhw", h[:, :3].float() / 2 + 0.5, normal.new_tensor(LUMINANCE)).square()[:, None]
-    return torch.cat([normal, normal * luminance], 1)
-
-
-def _slope(points: Tensor, valid: Tensor, axis: int) -> Tensor:
-    """From each point to the next one along an axis of the picture, by the neighbour that is nearer; 0 without one."""
-    step = points.diff(dim=axis)
-    there = valid.narrow(axis, 1, step.shape[axis]) & valid.narrow(axis, 0, step.shape[axis])
-    far = step.square().sum(1, keepdim=True).masked_fill(~there, torch.inf)
-    after, before = ((0, 0, 0, 1), (0, 0, 1, 0)) if axis == 2 else ((0, 1, 0, 0), (1, 0, 0, 0))
-    far_after, far_before = (F.pad(far, pad, value=torch.inf) for pad in (after, before))
-    slope = torch.where(far_after <= far_before, F.pad(step, after), F.pad(step, before))
-    return slope * torch.minimum(far_after, far_before).isfinite()
 
 
 class LightPredictor(nn.Module):
@@ -283,6 +247,15 @@ class ShadowPredictors(nn.Module):
         self.light = LightPredictor(config)
         self.mask = MaskCorrector(config)
         self.quality = QualityEstimator(config)
+        self.search = LightSearch() if config.search else None
+
+    def searching(self) -> ShadowPredictors:
+        """The same, with a search for the light; where there is none yet, an untrained one."""
+        if self.search is not None:
+            return self
+        other = ShadowPredictors(replace(self.config, search=True))
+        other.load_state_dict(self.state_dict(), strict=False)
+        return other
 
     def forward(
         self, composite: Tensor, mask: Tensor, points: Tensor, valid: Tensor, light: Tensor | None = None
@@ -290,10 +263,13 @@ class ShadowPredictors(nn.Module):
         """As `hint`. light: (B, 3), where it is known from elsewhere; the mask then follows it."""
         h = hint(composite, mask, points, valid)
         predicted, feature = self.light(h)
-        light = predicted if light is None else light
+        sure = None
+        if light is None:
+            light, sure = self.search(h) if self.search else (predicted, None)
         prior = prior_at_low_resolution(points, mask, valid, light)
         shadow = torch.sigmoid(self.mask(prior, h, light)[0]) * (1 - mask)
-        return Prediction(light, shadow, prior, *self.quality(h, shadow, prior, light, feature))
+        judged, mask_quality = self.quality(h, shadow, prior, light, feature)
+        return Prediction(light, shadow, prior, judged if sure is None else sure, mask_quality)
 
 
 @torch.no_grad()

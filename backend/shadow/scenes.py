@@ -19,7 +19,6 @@ from ..shading import environments
 from ..shading.environments import Environment
 from ..shading.moments import Sources, moments
 from ..shading.panorama import LUMINANCE
-from ..shading.probe import Sun
 from ..shading.traced import Light, Skin
 from .lamps import Lamp
 from .things import GROUNDS, ground, moved, thing
@@ -27,7 +26,7 @@ from .things import GROUNDS, ground, moved, thing
 PEOPLE = 0.5  # share of scenes whose object is a person
 SUNNY = 0.85  # share of scenes with a sun; the others are overcast or indoors
 LAMPS = 0.12  # share of scenes with a lamp as well
-LONGEST = 3.0  # heights of the object; a longer shadow need not fit into the frame
+LONGEST = 2.5  # heights of the object; a longer shadow need not fit into the frame
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def scenes(sources: Sources, seed: int, shard: int, count: int, size: int) -> It
         light = _light(sources, random)
         others = _around(main, height, random) if bos else []
         lamp = _lamp(main, light, of_lamps)
-        camera = _camera(main, lamp.seen_from(np.zeros(3)) if lamp else next(iter(light.suns), None), size, random)
+        camera = _camera(main, size, random)
         yield ShadowScene(f"{shard}-{index}-{what}-{kind}", bos, [*main, *others, *floor], camera, light, lamp)
 
 
@@ -109,18 +108,17 @@ def _around(main: list[Skin], height: Callable[[float, float], float], random: n
     return skins
 
 
-def _camera(main: list[Skin], sun: Sun | None, size: int, random: np.random.Generator) -> Camera:
-    """From 0.4 to 4 m high, near enough that the object and its shadow by a sun fill a good part of the frame."""
+def _camera(main: list[Skin], size: int, random: np.random.Generator) -> Camera:
+    """From 0.4 to 4 m high, near enough that the object and room for a shadow beside it fill a good part of the frame.
+
+    The room lies on any side: if it always held the shadow, the framing would tell where the light comes from.
+    """
     points = np.concatenate([s.mesh.vertices for s in main])
     points = points[:: max(1, len(points) // 400)].astype(np.float64)
     tall = float(points[:, 2].max())
-    shown = [points]
-    if sun is not None:
-        toward = sun.direction
-        reach = min(1 / max(np.tan(np.arcsin(toward[2])), 0.05), LONGEST)
-        level = toward[:2] / max(np.linalg.norm(toward[:2]), 1e-6)
-        shown.append(np.column_stack([points[:, :2] - points[:, 2:] * reach * level, np.zeros(len(points))]))
-    shown = np.concatenate(shown)
+    side, reach = pointing(random.uniform(0, 2 * np.pi), 0)[:2], random.uniform(0, LONGEST)
+    beside = np.column_stack([points[:, :2] + points[:, 2:] * reach * side, np.zeros(len(points))])
+    shown = np.concatenate([points, beside])
     middle = (shown.min(0) + shown.max(0)) / 2
     azimuth, elevation = random.uniform(0, 2 * np.pi), np.radians(np.clip(random.gamma(3, 7), 3, 60))
     outward = pointing(azimuth, elevation)

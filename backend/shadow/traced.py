@@ -21,6 +21,7 @@ from ..shading.probe import LightProbe
 from ..shading.traced import Light, Skin
 from ..shading.visibility import RayStarts, edge_aware_mean
 from .cast import SKY_RAYS, light_samples
+from .combined_light import casting_light
 from .ground import Receiver
 from .lamps import Lamp, lamp_light
 from .scenes import ShadowScene
@@ -29,7 +30,6 @@ DARKEST = 0.06  # share of the light; a shadow that nowhere takes more is none
 EDGE = 0.4  # of its deepest part's darkness: where a shadow's mask ends
 WIDE = 0.015  # radians; the penumbra of a wider sun is averaged over neighbours, who ask for other parts of it
 IN_TURN = (RECEIVER, PROP, CHARACTER)  # what hides light from the pictures `open`, `composite` and `target`
-TRUSTED = 0.25  # share of the ground's light that a light's direction must bring to be worth learning
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def arrays(scene: ShadowScene, picture: Picture, random: np.random.Generator) ->
     others_shadow = shadow_mask(picture.open, picture.composite, background_ & ~picture.others)
     up = scene.camera.world_from_camera[2, :3]
     level = picture.probe.shade(np.ones((1, 62)), up[None])[0]  # of an open, level white surface
+    light, distinct = casting_light(picture.probe)
     gain = expose(picture.composite[None], level, random)
     seed = int(random.integers(1 << 31))
     # The same camera took both: the same noise, curve and compression.
@@ -101,7 +102,6 @@ def arrays(scene: ShadowScene, picture: Picture, random: np.random.Generator) ->
         photograph(image * gain, np.random.default_rng(seed)) for image in (picture.composite, picture.target)
     )
     ratio = np.where(background_[..., None], picture.target / np.maximum(picture.composite, 1e-6), 1)
-    directed = picture.probe.strength > TRUSTED * max(float(level @ LUMINANCE), 1e-9)
     return {
         "composite": composite,
         "target": target,
@@ -112,8 +112,8 @@ def arrays(scene: ShadowScene, picture: Picture, random: np.random.Generator) ->
         "points": picture.points.astype(np.float16),
         "valid": picture.valid,
         "ratio": np.clip(ratio, 1e-3, 1).astype(np.float16),
-        "light": picture.probe.dominant_direction.astype(np.float32),
-        "trusted": np.array(directed and bool(shadow.any())),
+        "light": light.astype(np.float32),
+        "trusted": np.array(distinct and bool(shadow.any())),
         "projection": np.asarray(scene.camera.projection, np.float64),
         "world_from_camera": np.asarray(scene.camera.world_from_camera, np.float64),
         "bos": np.array(scene.bos and bool(others_shadow.any())),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains the shadow networks in the paper's three stages: predictors, confidences, generator.
+"""Trains the shadow networks in the paper's three stages: predictors, confidences, generator; and in one of ours.
 
 A run is a folder with one checkpoint a stage, from which it goes on, and a log. Stages 2 and 3 read the weights that
-the stage before exported, and keep them as they are.
+the stage before exported, and keep them as they are; so does stage 4, which teaches stage 1's predictors to look for
+the light.
 """
 
 from __future__ import annotations
@@ -22,18 +23,26 @@ from torch import Tensor, nn
 
 from .. import device as devices
 from ..shading.panorama import LUMINANCE
+from ..shading.probe_fit import fibonacci_sphere
 from ..training import Learner, MuonAndAdam, RunPlan, data_cards
 from ..weights import save_model
 from . import losses
 from .examples import Batch, collate, example
 from .generator import DEEPEST, Conditions, ShadowGenerator, clear_day, condition, shaded
+from .hints import some_unshaded
+from .light_search import features
 from .networks import ShadowPredictors, hint, prior_at_low_resolution
 from .tuples import ShadowTuple
 
+GREY = 0.25  # share of examples of stages 1 and 4 whose object tells nothing by its shading
 TEACHING = 0.5  # share of stage 1's masks that follow the true light, so that they learn from the first step
+LED = 0.5  # share of stage 2's masks that follow a light somewhere between the predicted and the true one
 TOLD = 0.5  # share of examples that stage 3 sees with the true mask and light, beside the paper's predicted ones
 MISJUDGED = 0.35  # deviation of the logarithm of a shadow's depth, itself a logarithm, of an estimated light
-TRAINED = {1: ("light", "mask"), 2: ("quality",)}  # parts of the predictors
+TRIED = 48  # directions of an example in stage 4
+REMEMBERED = 2000  # batches whose features stage 4 keeps
+REPEATED = 32  # of these, that it learns from in a step
+TRAINED = {1: ("light", "mask"), 2: ("quality",), 4: ("search",)}  # parts of the predictors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +78,7 @@ class Trainer(Learner):
         Raises PenumbraError where the checkpoint is of other networks, or damaged.
         """
         super().__init__(plan, folder, device, f"stage{plan.stage}")
+        self._tried: list[tuple[Tensor, ...]] = []
         self.predictors = predictors.to(device).requires_grad_(False)
         self.generator = generator.to(device) if generator is not None else None
         if self.generator is None:
@@ -90,10 +100,10 @@ class Trainer(Learner):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The stage's losses, to be added."""
-        return {1: self._predict, 2: self._judge, 3: self._generate}[self.plan.stage](batch)
+        return {1: self._predict, 2: self._judge, 3: self._generate, 4: self._search}[self.plan.stage](batch)
 
     def _predict(self, batch: Batch) -> dict[str, Tensor]:
-        h = hint(batch.composite, batch.object, batch.points, batch.valid)
+        h = some_unshaded(hint(batch.composite, batch.object, batch.points, batch.valid), GREY)
         light, _ = self.predictors.light(h)
         of_light = losses.light_loss(light.float(), batch.light, batch.known)
         batch, h, light = (
@@ -114,13 +124,16 @@ class Trainer(Learner):
     def _judge(self, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
             h = hint(batch.composite, batch.object, batch.points, batch.valid)
-            light, feature = self.predictors.light(h)
+            predicted, feature = self.predictors.light(h)
+            known, led = batch.known > 0, torch.rand_like(batch.light[:, :1]) < LED
+            toward = torch.rand_like(batch.light[:, :1]) * (led & known[:, None])
+            light = nn.functional.normalize(predicted.float().lerp(batch.light, toward), dim=1)
             prior = prior_at_low_resolution(batch.points, batch.object, batch.valid, light)
             mask = torch.sigmoid(self.predictors.mask(prior, h, light)[0]) * (1 - batch.object)
             of_mask = losses.dice_error(mask, batch.shadow)
             of_light = 1 - (light * batch.light).sum(1)
         light_quality, mask_quality = self.predictors.quality(h, mask, prior, light, feature)
-        known = batch.known > 0
+        known &= ~led[:, 0]
         terms = {"mask quality": losses.quality_loss(mask_quality.float(), of_mask, losses.MASK_SCALE)}
         if known.any():
             terms["light quality"] = losses.quality_loss(
@@ -140,6 +153,18 @@ class Trainer(Learner):
         terms["post mask"] = (torch.tanh(logits / 2) - (2 * batch.shadow - 1)).abs().mean()
         return terms
 
+    def _search(self, batch: Batch) -> dict[str, Tensor]:
+        search = self.predictors.search
+        assert search is not None
+        h = some_unshaded(hint(batch.composite, batch.object, batch.points, batch.valid), GREY)
+        directions = tried(len(h)).to(self.device)
+        # What costs is to compute the features, not to learn from them: each picture is learnt from several times.
+        self._tried.append((features(h, directions), directions, batch.light, batch.known))
+        self._tried = self._tried[-REMEMBERED:]
+        some = torch.randperm(len(self._tried))[:REPEATED].tolist()
+        speaking, directions, light, known = map(torch.cat, zip(*(self._tried[i] for i in some), strict=True))
+        return {"search": losses.search_loss(search.scores(speaking), directions, light, known)}
+
     def exported(self) -> nn.Module:
         """With averaged weights: the predictors, the generator, or what was added to Stable Diffusion."""
         if self.generator is not None:
@@ -152,6 +177,12 @@ class Trainer(Learner):
     @property
     def same(self) -> dict[str, Any]:
         return {"network": (self.generator or self.predictors).config.to_json()}
+
+
+def tried(count: int) -> Tensor:
+    """(count, TRIED, 3) unit directions to compare, evenly spread all around, turned at random for each picture."""
+    turns = torch.linalg.qr(torch.randn(count, 3, 3))[0]
+    return torch.tensor(fibonacci_sphere(TRIED), dtype=torch.float32) @ turns
 
 
 def conditions(predictors: ShadowPredictors, batch: Batch, told: Tensor) -> Conditions:

@@ -11,7 +11,7 @@ import pytest
 from backend.rays.camera import look_at
 from backend.rays.directions import RICS_DIRECTIONS
 from backend.shading.probe import CELLS, LightProbe, Sun
-from backend.shadow.combined_light import combined
+from backend.shadow.combined_light import casting_light, combined
 
 CAMERA = look_at((3.0, -5.0, 2.0), (0.0, 0.0, 1.0))[:3, :3]
 
@@ -60,3 +60,18 @@ def test_a_less_sure_prediction_and_one_from_no_side_change_nothing() -> None:
     assert combined(probe, CAMERA.T @ world(90, 10), 0.6) is probe
     unsure = dataclasses.replace(probe, confidence=0.0)
     assert combined(unsure, CAMERA.T @ np.array([0.0, 0.0, 1.0]), 0.9) is unsure
+
+
+def test_a_sun_casts_the_shadow_from_where_it_stands_whatever_the_sky_beside_it() -> None:
+    """A bright sky on the other side draws the dominant direction away from the sun, but no shadow."""
+    probe = sunny(20, 1.0)
+    opposite = (RICS_DIRECTIONS @ CAMERA.T @ world(200, 40) > 0.5)[:, None]
+    probe = dataclasses.replace(probe, radiance=probe.radiance + np.float32(4) * opposite.astype(np.float32))
+    light, distinct = casting_light(probe)
+    assert distinct
+    np.testing.assert_allclose(light, probe.suns[0].direction)
+    assert light @ probe.dominant_direction < np.cos(np.radians(30))
+    faint = dataclasses.replace(probe, suns=(dataclasses.replace(probe.suns[0], irradiance=np.full(3, 0.05)),))
+    np.testing.assert_allclose(casting_light(faint)[0], faint.dominant_direction)
+    even = dataclasses.replace(faint, radiance=np.full((CELLS, 3), 0.3, np.float32))
+    assert not casting_light(even)[1]

@@ -62,7 +62,7 @@ def test_a_confidence_that_knows_its_error_ranks_it() -> None:
 def test_the_bundled_predictors_see_light_and_shadow_in_unseen_scenes(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     shadow_dataset.add_arguments(parser)
-    asked = ["--tier", "traced", "--split", "test", "--tuples", "10", "--size", "128", "--out", str(tmp_path)]
+    asked = ["--tier", "traced", "--split", "test", "--tuples", "24", "--size", "128", "--out", str(tmp_path)]
     shadow_dataset.make(parser.parse_args(asked))
     predictors = load_predictors(WEIGHTS / PREDICTORS)
     data = [one for one in Shards([tmp_path]) if one.light is not None]
@@ -73,7 +73,7 @@ def test_the_bundled_predictors_see_light_and_shadow_in_unseen_scenes(tmp_path: 
         straight_up.append(one.points.up @ one.light)
         true = torch.from_numpy(one.shadow[None, None] > 127).float()
         overlaps.append(1 - float(dice_error((c.mask > 0.5).float(), true)))
-    assert np.median(straight_up) < np.cos(np.radians(30)) < np.median(found)
+    assert np.median(straight_up) < np.cos(np.radians(35)) < np.median(found)
     assert np.median(overlaps) > 0.4
 
 
