@@ -33,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of shards, or DESOBAv2's")
     run_options.add(parser)
     parser.add_argument("--predictors", type=Path, help="weights of the stage before; what stage 1 begins with, if any")
-    parser.add_argument("--generator", type=Path, help="weights that stage 3's small model begins with")
     parser.add_argument("--stable-diffusion", type=Path, help="stage 3 on this folder instead of the small model")
     parser.add_argument("--size", type=int, help="pixels a side (128, or 512 on Stable Diffusion)")
     parser.add_argument("--batch", type=int, default=8, help="examples; of stage 1's, masks learn from four")
@@ -52,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def shadow(options: argparse.Namespace) -> None:
     """Train one stage of the shadow networks, or go on training it; write its weights where --export says."""
     from backend.shadow import train  # these import diffusers, which takes seconds
-    from backend.shadow.generated import load_generator
     from backend.shadow.generator import GeneratorConfig, ShadowGenerator
 
     generator = None
@@ -62,8 +60,6 @@ def shadow(options: argparse.Namespace) -> None:
         size, rate = options.size or 512, options.rate or PAPER_RATE
         config = GeneratorConfig(size=size, token_width=128, post=32, without=tuple(options.without))
         generator = ShadowGenerator.on_stable_diffusion(options.stable_diffusion, config)
-    elif options.stage == 3 and options.generator:
-        generator = load_generator(options.generator).train()
     elif options.stage == 3:
         generator = ShadowGenerator.small(GeneratorConfig(size=size, without=tuple(options.without)))
     plan = train.Plan(
