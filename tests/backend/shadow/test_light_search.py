@@ -103,7 +103,7 @@ def test_the_search_learns_from_shadows_and_leaves_the_rest_alone(tmp_path: Path
     plan = train.Plan(stage=4, size=SIDE, steps=60, batch=4, rate=1e-2, average=0.9)
     trainer = train.Trainer(plan, tmp_path, torch.device("cpu"), predictors.searching())
     lost = [float(trainer.train_step(batch)["search"]) for _ in range(60)]
-    print(np.round(lost,2))
+    print(np.round(lost, 2))
     assert np.mean(lost[-10:]) < 0.5 * np.mean(lost[:10])
     learned = trainer.exported()
     with torch.no_grad():
